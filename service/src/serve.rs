@@ -1,0 +1,157 @@
+//! The HTTP/1 edge: accepts, bounds, hands over to a handler, drains.
+
+use crate::{Body, Handler, Peer, Request, Response, Shutdown, respond};
+use futures_util::FutureExt;
+use http::StatusCode;
+use hyper::server::conn::http1;
+use hyper::service::service_fn;
+use hyper_util::rt::{TokioIo, TokioTimer};
+use std::convert::Infallible;
+use std::panic::AssertUnwindSafe;
+use std::sync::Arc;
+use std::time::Duration;
+use tokio::net::{TcpListener, TcpStream};
+use tokio::sync::Semaphore;
+
+/// Bounds of one listener.
+#[derive(Clone, Debug)]
+pub struct ServeOptions {
+    /// Names the listener in logs.
+    pub name: &'static str,
+    /// How long a connection may take to send a request's head, idle time before it included.
+    pub header_timeout_ms: u64,
+    /// Bytes of one request head.
+    pub max_header_bytes: usize,
+    /// Header lines of one request.
+    pub max_headers: usize,
+    /// Connections served at once; further ones wait in the kernel's queue.
+    pub max_connections: usize,
+    /// How long requests may take to end once the end was asked for.
+    pub drain_timeout_ms: u64,
+    /// Write header names as `X-Auth-Token` rather than `x-auth-token`: many a script greps for the first.
+    pub title_case_headers: bool,
+}
+
+impl ServeOptions {
+    /// For a port that clients reach.
+    pub fn public(name: &'static str) -> Self {
+        ServeOptions {
+            name,
+            header_timeout_ms: 60_000,
+            max_header_bytes: 64 * 1024,
+            max_headers: 256,
+            max_connections: 4_096,
+            drain_timeout_ms: 5_000,
+            title_case_headers: true,
+        }
+    }
+
+    /// For a port that only other nodes reach: connections there stay open long, heads carry whole records.
+    pub fn internal(name: &'static str) -> Self {
+        ServeOptions {
+            header_timeout_ms: 3_600_000,
+            max_header_bytes: 256 * 1024,
+            max_headers: 512,
+            title_case_headers: false,
+            ..ServeOptions::public(name)
+        }
+    }
+}
+
+/// Serves until the end is asked for, then lets running requests finish within the drain time.
+pub async fn serve(
+    listener: TcpListener,
+    handler: Arc<dyn Handler>,
+    options: ServeOptions,
+    shutdown: Shutdown,
+) {
+    let slots = Arc::new(Semaphore::new(options.max_connections));
+    let options = Arc::new(options);
+    loop {
+        let slot = tokio::select! {
+            slot = slots.clone().acquire_owned() => slot,
+            () = shutdown.requested() => break,
+        };
+        let Ok(slot) = slot else { break };
+        let accepted = tokio::select! {
+            accepted = listener.accept() => accepted,
+            () = shutdown.requested() => break,
+        };
+        match accepted {
+            Ok((stream, peer)) => {
+                let (handler, options, shutdown) = (handler.clone(), options.clone(), shutdown.clone());
+                tokio::spawn(async move {
+                    serve_connection(stream, Peer(peer), handler, &options, shutdown).await;
+                    drop(slot);
+                });
+            }
+            Err(error) => {
+                // Out of file descriptors, most likely: give connections time to end instead of spinning.
+                tracing::warn!(listener = options.name, %error, "cannot accept a connection");
+                tokio::time::sleep(Duration::from_millis(50)).await;
+            }
+        }
+    }
+    drop(listener);
+    let all = options.max_connections as u32;
+    let drained = tokio::time::timeout(
+        Duration::from_millis(options.drain_timeout_ms),
+        slots.acquire_many(all),
+    );
+    if drained.await.is_err() {
+        tracing::warn!(
+            listener = options.name,
+            "requests were still running when the drain time was over"
+        );
+    }
+}
+
+async fn serve_connection(
+    stream: TcpStream,
+    peer: Peer,
+    handler: Arc<dyn Handler>,
+    options: &ServeOptions,
+    shutdown: Shutdown,
+) {
+    // Small responses must not wait for the peer's acknowledgement; a socket that refuses still works.
+    let _ = stream.set_nodelay(true);
+    let service = service_fn(move |request: hyper::Request<hyper::body::Incoming>| {
+        let handler = handler.clone();
+        async move {
+            let (mut parts, incoming) = request.into_parts();
+            parts.extensions.insert(peer);
+            let request = Request::from_parts(parts, Body::from(incoming));
+            Ok::<Response, Infallible>(guarded(handler, request).await)
+        }
+    });
+    let connection = http1::Builder::new()
+        .timer(TokioTimer::new())
+        .header_read_timeout(Duration::from_millis(options.header_timeout_ms))
+        .max_header_size(options.max_header_bytes)
+        .max_headers(options.max_headers)
+        .title_case_headers(options.title_case_headers)
+        .serve_connection(TokioIo::new(stream), service);
+    let mut connection = std::pin::pin!(connection);
+    let result = tokio::select! {
+        result = connection.as_mut() => result,
+        () = shutdown.requested() => {
+            connection.as_mut().graceful_shutdown();
+            connection.as_mut().await
+        }
+    };
+    if let Err(error) = result {
+        tracing::debug!(listener = options.name, peer = %peer.0, %error, "connection ended early");
+    }
+}
+
+/// A handler that panics costs its client a 500, not the process.
+async fn guarded(handler: Arc<dyn Handler>, request: Request) -> Response {
+    match AssertUnwindSafe(handler.call(request)).catch_unwind().await {
+        Ok(response) => response,
+        Err(_) => {
+            metrics::counter!("martlet_panics_total").increment(1);
+            tracing::error!("a request handler panicked");
+            respond::empty(StatusCode::INTERNAL_SERVER_ERROR)
+        }
+    }
+}
