@@ -223,9 +223,11 @@ pub struct ContainerRecord {
 }
 
 impl ContainerRecord {
-    /// Deleted later than created.
+    /// Deleted later than created. A container that holds objects is not deleted whatever its timestamps say: a replica
+    /// that took a deletion while a row was still on its way to it would otherwise take the container from all others.
     pub fn is_deleted(&self) -> bool {
-        self.delete_timestamp > self.put_timestamp
+        let is_account = self.container.is_empty();
+        self.delete_timestamp > self.put_timestamp && (is_account || self.object_count() == 0)
     }
 
     /// Objects over all policies.

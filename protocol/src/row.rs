@@ -65,9 +65,9 @@ pub struct ContainerRow {
 }
 
 impl ContainerRow {
-    /// Deleted later than created.
+    /// Deleted later than created, and empty: a container that holds objects is listed, as in Swift.
     pub fn deleted(&self) -> bool {
-        self.delete_timestamp > self.put_timestamp
+        self.delete_timestamp > self.put_timestamp && self.object_count == 0
     }
 
     /// Joins two accounts of one container: newest creation, newest deletion, counts of the newest report.
