@@ -1,0 +1,123 @@
+//! What this proxy knows of each device: whether it has missed a write, and whether it answers at all.
+//!
+//! A device is *fresh* when it began a full replication pass after the last write this proxy could not deliver to it,
+//! and after this proxy began (what was missed before then, nobody here knows). It says when that pass began with every
+//! answer, so a device that was restarted unseen gives itself away in the very answer it would be believed for.
+
+use martlet_protocol::timestamp::Timestamp;
+use std::sync::atomic::{AtomicU32, AtomicU64, Ordering};
+
+/// One device's record with this proxy. All of it is advice, so relaxed order is enough: belief is decided from the
+/// answer itself ([`Freshness::is_proved_by`]), and a write marks a miss before its client hears of success.
+#[derive(Debug)]
+pub struct Freshness {
+    /// Pass start that the device last told, in timestamp units; 0 when none.
+    synced: AtomicU64,
+    /// The later of this proxy's start and the last write that did not reach the device.
+    missed: AtomicU64,
+}
+
+impl Freshness {
+    pub fn new(proxy_start: Timestamp) -> Self {
+        Freshness { synced: AtomicU64::new(0), missed: AtomicU64::new(proxy_start.raw()) }
+    }
+
+    /// A write of this moment did not reach the device.
+    pub fn miss(&self, now: Timestamp) {
+        self.missed.fetch_max(now.raw(), Ordering::AcqRel);
+    }
+
+    /// The device says its last full pass began then (`None`: it did not say, or had none since it started). The
+    /// newest word counts, not the highest: after a restart the device begins at nothing again.
+    pub fn saw(&self, synced: Option<Timestamp>) {
+        self.synced.store(synced.map_or(0, Timestamp::raw), Ordering::Release);
+    }
+
+    /// Whether an answer that carries this pass start comes from a device that has missed nothing.
+    pub fn is_proved_by(&self, synced: Option<Timestamp>) -> bool {
+        synced.is_some_and(|synced| synced.raw() > self.missed.load(Ordering::Acquire))
+    }
+
+    /// Whether the device's next answer is likely to prove it fresh.
+    pub fn is_hoped(&self) -> bool {
+        self.synced.load(Ordering::Acquire) > self.missed.load(Ordering::Acquire)
+    }
+}
+
+/// Faults in a row after which a device is left alone for a while.
+const STRIKES: u32 = 3;
+/// How long a device is then asked only when nothing else is left, in milliseconds.
+const SUSPENSION_MS: u64 = 5_000;
+
+/// Whether a device answers. After [`STRIKES`] faults in a row (refused, timed out, far behind its peers) writes go to a
+/// handoff at once and reads ask it last, for [`SUSPENSION_MS`]; then one more fault suspends it again, one good answer
+/// clears it. Times are milliseconds since the proxy began.
+#[derive(Debug, Default)]
+pub struct Health {
+    strikes: AtomicU32,
+    suspended_until_ms: AtomicU64,
+}
+
+impl Health {
+    pub fn good(&self) {
+        // Reads far outnumber changes: look before writing to a shared line.
+        if self.strikes.load(Ordering::Relaxed) != 0 {
+            self.strikes.store(0, Ordering::Relaxed);
+            self.suspended_until_ms.store(0, Ordering::Relaxed);
+        }
+    }
+
+    pub fn fault(&self, now_ms: u64) {
+        let strikes = self.strikes.fetch_add(1, Ordering::Relaxed).saturating_add(1);
+        if strikes >= STRIKES {
+            self.strikes.store(STRIKES, Ordering::Relaxed);
+            self.suspended_until_ms.store(now_ms + SUSPENSION_MS, Ordering::Relaxed);
+        }
+    }
+
+    pub fn is_suspended(&self, now_ms: u64) -> bool {
+        self.suspended_until_ms.load(Ordering::Relaxed) > now_ms
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn only_a_pass_after_the_last_miss_proves_a_device() {
+        let at = Timestamp::from_secs;
+        let device = Freshness::new(at(100));
+        assert!(!device.is_hoped());
+        assert!(!device.is_proved_by(None));
+        assert!(!device.is_proved_by(Some(at(100))), "began with the proxy, not after it");
+        device.saw(Some(at(101)));
+        assert!(device.is_hoped() && device.is_proved_by(Some(at(101))));
+        device.miss(at(105));
+        assert!(!device.is_hoped() && !device.is_proved_by(Some(at(105))));
+        device.miss(at(103));
+        assert!(!device.is_proved_by(Some(at(104))), "an older miss does not undo a newer one");
+        device.saw(Some(at(106)));
+        assert!(device.is_hoped());
+        device.saw(None);
+        assert!(!device.is_hoped(), "a restarted device starts from nothing");
+    }
+
+    #[test]
+    fn three_faults_in_a_row_suspend_and_one_answer_clears() {
+        let device = Health::default();
+        device.fault(0);
+        device.fault(0);
+        assert!(!device.is_suspended(0));
+        device.good();
+        device.fault(0);
+        device.fault(0);
+        assert!(!device.is_suspended(0));
+        device.fault(10);
+        assert!(device.is_suspended(10) && device.is_suspended(5_009) && !device.is_suspended(5_010));
+        device.fault(6_000);
+        assert!(device.is_suspended(6_001), "still bad: suspended by a single fault");
+        device.good();
+        assert!(!device.is_suspended(6_002));
+    }
+}

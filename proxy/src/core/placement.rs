@@ -1,0 +1,248 @@
+//! Where things live: primaries and handoffs of a path, and which container replica each object request tells.
+
+use super::freshness::{Freshness, Health};
+use super::quorum::quorum_size;
+use arc_swap::ArcSwap;
+use martlet_node_client::Node;
+use martlet_protocol::hash::PathHash;
+use martlet_protocol::policy::PolicyIndex;
+use martlet_protocol::timestamp::Timestamp;
+use martlet_ring::{Ring, RingSet};
+use std::collections::{BTreeMap, HashMap};
+use std::sync::{Arc, Mutex};
+
+/// A device of a ring, with what this proxy knows of it. One device in several rings shares its record.
+#[derive(Debug)]
+pub struct Peer {
+    pub node: Node,
+    pub record: Arc<PeerRecord>,
+}
+
+/// What this proxy knows of a device.
+#[derive(Debug)]
+pub struct PeerRecord {
+    pub freshness: Freshness,
+    pub health: Health,
+}
+
+/// Which ring.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Which {
+    Account,
+    Container,
+    Object(PolicyIndex),
+}
+
+impl Which {
+    /// The word of `X-Backend-Martlet-Server`.
+    pub fn server(self) -> &'static str {
+        match self {
+            Which::Account => "account",
+            Which::Container => "container",
+            Which::Object(_) => "object",
+        }
+    }
+}
+
+/// The devices that hold one path.
+#[derive(Clone, Debug)]
+pub struct Placement {
+    pub which: Which,
+    pub partition: u32,
+    /// In ring order.
+    pub primaries: Vec<Arc<Peer>>,
+    /// How many replicas the ring keeps of this partition.
+    pub replicas: usize,
+    table: Arc<Table>,
+}
+
+impl Placement {
+    /// Devices that stand in for primaries, nearest first: as many as there are primaries, as Swift's
+    /// `request_node_count = 2 * replicas`.
+    pub fn handoffs(&self) -> Vec<Arc<Peer>> {
+        let Some(ring) = self.table.ring(self.which) else { return Vec::new() };
+        let handoffs = ring.ring.handoffs(self.partition).take(self.primaries.len());
+        handoffs.filter_map(|device| ring.peer(device.id)).collect()
+    }
+
+    pub fn quorum(&self) -> usize {
+        quorum_size(self.replicas)
+    }
+}
+
+/// Places paths. Follows ring reloads: the table of peers is made anew when the ring set is another.
+#[derive(Debug)]
+pub struct Placer {
+    rings: Arc<ArcSwap<RingSet>>,
+    table: ArcSwap<Table>,
+    proxy_start: Timestamp,
+    /// By ip, port and device name; grows with the devices ever seen in a ring.
+    records: Mutex<HashMap<(String, u16, String), Arc<PeerRecord>>>,
+}
+
+#[derive(Debug)]
+struct Table {
+    set: Arc<RingSet>,
+    account: Vec<Option<Arc<Peer>>>,
+    container: Vec<Option<Arc<Peer>>>,
+    objects: BTreeMap<PolicyIndex, Vec<Option<Arc<Peer>>>>,
+}
+
+struct TableRing<'a> {
+    ring: &'a Ring,
+    peers: &'a [Option<Arc<Peer>>],
+}
+
+impl TableRing<'_> {
+    fn peer(&self, id: u32) -> Option<Arc<Peer>> {
+        self.peers.get(id as usize)?.clone()
+    }
+}
+
+impl Table {
+    fn ring(&self, which: Which) -> Option<TableRing<'_>> {
+        Some(match which {
+            Which::Account => TableRing { ring: &self.set.account, peers: &self.account },
+            Which::Container => TableRing { ring: &self.set.container, peers: &self.container },
+            Which::Object(policy) => {
+                TableRing { ring: self.set.object(policy)?, peers: self.objects.get(&policy)? }
+            }
+        })
+    }
+}
+
+impl Placer {
+    pub fn new(rings: Arc<ArcSwap<RingSet>>, proxy_start: Timestamp) -> Self {
+        let records = Mutex::new(HashMap::new());
+        let table = ArcSwap::from(Self::make_table(&records, proxy_start, rings.load_full()));
+        Placer { rings, table, proxy_start, records }
+    }
+
+    /// Where a path of this hash lives; `None` when there is no ring for the policy.
+    pub fn place(&self, which: Which, hash: &PathHash) -> Option<Placement> {
+        let table = self.current();
+        let ring = table.ring(which)?;
+        let partition = ring.ring.partition(hash);
+        let devices = ring.ring.primaries(partition);
+        let primaries: Vec<Arc<Peer>> = devices.iter().filter_map(|device| ring.peer(device.id)).collect();
+        let replicas = primaries.len();
+        Some(Placement { which, partition, primaries, replicas, table: Arc::clone(&table) })
+    }
+
+    fn current(&self) -> Arc<Table> {
+        let rings = self.rings.load();
+        let table = self.table.load_full();
+        if Arc::ptr_eq(&rings, &table.set) {
+            return table;
+        }
+        let table = Self::make_table(&self.records, self.proxy_start, Arc::clone(&rings));
+        self.table.store(Arc::clone(&table));
+        table
+    }
+
+    fn make_table(
+        records: &Mutex<HashMap<(String, u16, String), Arc<PeerRecord>>>,
+        proxy_start: Timestamp,
+        set: Arc<RingSet>,
+    ) -> Arc<Table> {
+        let mut records = records.lock().unwrap_or_else(|poisoned| poisoned.into_inner());
+        let mut peers = |ring: &Ring| -> Vec<Option<Arc<Peer>>> {
+            let slots = ring.device_slots().iter().map(Option::as_ref);
+            slots
+                .map(|slot| {
+                    let node = slot?.clone();
+                    let key = (node.ip.clone(), node.port, node.device.clone());
+                    let record = records.entry(key).or_insert_with(|| {
+                        Arc::new(PeerRecord {
+                            freshness: Freshness::new(proxy_start),
+                            health: Health::default(),
+                        })
+                    });
+                    Some(Arc::new(Peer { node, record: Arc::clone(record) }))
+                })
+                .collect()
+        };
+        let account = peers(&set.account);
+        let container = peers(&set.container);
+        let objects = set.objects.iter().map(|(policy, ring)| (*policy, peers(ring))).collect();
+        Arc::new(Table { account, container, objects, set })
+    }
+}
+
+/// The replicas above that one request of several is to tell of its change.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct UpdateAssignment {
+    /// `ip:port`, comma separated.
+    pub hosts: String,
+    /// Device names, comma separated, in the order of `hosts`.
+    pub devices: String,
+}
+
+/// Deals the replicas above (a container's, an account's) to the requests below. Each replica is dealt once, and when a
+/// quorum of requests could otherwise leave less than a quorum of replicas told, some twice: with `n` requests of which
+/// any `n - q` may fail, `n - q + quorum(replicas)` are dealt at least.
+pub fn assign_updates(above: &[Arc<Peer>], requests: usize, request_quorum: usize) -> Vec<UpdateAssignment> {
+    let mut assignments = vec![UpdateAssignment::default(); requests];
+    if above.is_empty() || requests == 0 {
+        return assignments;
+    }
+    let needed = requests.saturating_sub(request_quorum) + quorum_size(above.len());
+    for dealt in 0..needed.max(above.len()) {
+        let peer = &above[dealt % above.len()].node;
+        let assignment = &mut assignments[dealt % requests];
+        if !assignment.hosts.is_empty() {
+            assignment.hosts.push(',');
+            assignment.devices.push(',');
+        }
+        assignment.hosts.push_str(&format!("{}:{}", host(&peer.ip), peer.port));
+        assignment.devices.push_str(&peer.device);
+    }
+    assignments
+}
+
+/// An IPv6 address in brackets, so that its port can be told from it.
+fn host(ip: &str) -> String {
+    if ip.contains(':') { format!("[{ip}]") } else { ip.to_owned() }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn peer(id: u32) -> Arc<Peer> {
+        let record = PeerRecord { freshness: Freshness::new(Timestamp::ZERO), health: Health::default() };
+        let node = Node {
+            id,
+            region: 1,
+            zone: 1,
+            ip: "10.0.0.1".into(),
+            port: 6200 + id as u16,
+            replication_ip: "10.0.0.1".into(),
+            replication_port: 6200,
+            device: format!("d{id}"),
+            weight: 1.0,
+            meta: String::new(),
+        };
+        Arc::new(Peer { node, record: Arc::new(record) })
+    }
+
+    #[test]
+    fn container_replicas_are_dealt_evenly_and_enough() {
+        for (replicas, requests, quorum, expected) in [
+            (3, 3, 2, vec!["d0", "d1", "d2"]),
+            (3, 2, 2, vec!["d0,d2", "d1"]),
+            (2, 3, 2, vec!["d0", "d1", "d0"]),
+            (1, 3, 2, vec!["d0", "d0", ""]),
+            (5, 3, 2, vec!["d0,d3", "d1,d4", "d2"]),
+            (3, 1, 1, vec!["d0,d1,d2"]),
+            (0, 3, 2, vec!["", "", ""]),
+        ] {
+            let above: Vec<_> = (0..replicas).map(peer).collect();
+            let dealt = assign_updates(&above, requests, quorum);
+            let devices: Vec<&str> = dealt.iter().map(|assignment| assignment.devices.as_str()).collect();
+            assert_eq!(devices, expected, "{replicas} replicas, {requests} requests");
+        }
+        let above = [peer(0), peer(1)];
+        assert_eq!(assign_updates(&above, 1, 1)[0].hosts, "10.0.0.1:6200,10.0.0.1:6201");
+    }
+}
