@@ -112,18 +112,19 @@ impl ObjectRecord {
 
     /// The metadata in force: from the newest POST what a POST replaces, the rest from the PUT.
     pub fn metadata(&self) -> Metadata {
-        let Some(data) = &self.data else {
-            return Metadata::new();
-        };
-        let Some(meta) = &self.meta else {
-            return data.metadata.clone();
-        };
-        let kept = data
-            .metadata
-            .iter()
-            .filter(|(name, _)| !header::is_postable(name));
-        let posted = meta.metadata.iter().filter(|(name, _)| header::is_postable(name));
-        kept.chain(posted).cloned().collect()
+        let live = self.live_metadata();
+        live.map(|(name, value)| (name.to_owned(), value.to_owned())).collect()
+    }
+
+    /// The same without a copy.
+    pub fn live_metadata(&self) -> impl Iterator<Item = (&str, &str)> {
+        let is_posted = self.meta.is_some();
+        let put = self.data.iter().flat_map(|data| &data.metadata);
+        let posted = self.meta.iter().flat_map(|meta| &meta.metadata);
+        let kept = put.filter(move |(name, _)| !is_posted || !header::is_postable(name));
+        let replaced = posted.filter(|(name, _)| header::is_postable(name));
+        kept.chain(replaced)
+            .map(|(name, value)| (name.as_str(), value.as_str()))
     }
 
     /// Drops a POST that the data has overtaken, and what a tombstone must not carry.
