@@ -7,11 +7,13 @@ mod error;
 mod local;
 mod pool;
 mod stall;
+mod update;
 mod upload;
 
 pub use error::NodeError;
 /// A device of a ring: whom a call is for.
 pub use martlet_ring::Device as Node;
+pub use update::{send_update, update_node, update_request};
 pub use upload::{Ready, Upload};
 
 use http::header::{HOST, HeaderMap, HeaderValue};
