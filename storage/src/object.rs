@@ -1,0 +1,73 @@
+//! What callers say about objects, and what they hear back.
+
+use crate::body::BodyReader;
+use crate::outbox::OutboxId;
+use martlet_protocol::record::{Metadata, ObjectRecord};
+use martlet_protocol::timestamp::Timestamp;
+
+/// A PUT without its body.
+#[derive(Clone, Debug)]
+pub struct PutObject {
+    pub account: String,
+    pub container: String,
+    pub object: String,
+    pub timestamp: Timestamp,
+    /// MD5 of the body, lower-case hexadecimal.
+    pub etag: String,
+    pub content_type: String,
+    pub metadata: Metadata,
+    /// Seconds since 1970.
+    pub delete_at: Option<u64>,
+    /// `If-None-Match: *`: only when no object is there (one that has expired by `timestamp` is not there).
+    pub if_none_match_star: bool,
+}
+
+/// What became of a PUT.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum PutOutcome {
+    Stored { outbox: Option<OutboxId> },
+    /// Data or a tombstone as new or newer is there.
+    Conflict { existing: Timestamp },
+    /// `if_none_match_star` was asked and an object is there.
+    Exists,
+}
+
+/// What became of a POST.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum PostOutcome {
+    Stored { record: Box<ObjectRecord>, outbox: Option<OutboxId> },
+    NotFound { tombstone: Option<Timestamp> },
+    /// Metadata as new or newer is there.
+    Conflict { existing: Timestamp },
+}
+
+/// A DELETE.
+#[derive(Clone, Debug)]
+pub struct DeleteObject {
+    pub account: String,
+    pub container: String,
+    pub object: String,
+    pub timestamp: Timestamp,
+    /// `X-If-Delete-At`: only when the object still expires at this second.
+    pub if_delete_at: Option<u64>,
+}
+
+/// What became of a DELETE.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum DeleteOutcome {
+    /// A tombstone took the object's place.
+    Deleted { previous: Box<ObjectRecord>, outbox: Option<OutboxId> },
+    /// No object was there; a tombstone is there now. `tombstone` is the one that was there before.
+    NotFound { tombstone: Option<Timestamp>, outbox: Option<OutboxId> },
+    /// Data as new or newer is there.
+    Conflict { existing: Timestamp },
+    DeleteAtMismatch,
+}
+
+/// An object and its body. The body stays readable when the object is overwritten or deleted meanwhile.
+#[derive(Debug)]
+pub struct OpenObject {
+    pub record: ObjectRecord,
+    /// Empty for a tombstone.
+    pub body: BodyReader,
+}
