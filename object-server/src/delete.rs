@@ -1,0 +1,58 @@
+//! DELETE: a tombstone takes the object's place, and tells late writes and other copies when it went.
+
+use crate::container_update::{self, Destination};
+use crate::errors::Refusal;
+use crate::request;
+use crate::run_to_end::RunToEnd;
+use crate::server::Call;
+use http::StatusCode;
+use martlet_protocol::header;
+use martlet_protocol::timestamp::Timestamp;
+use martlet_service::{Response, headers, respond};
+use martlet_storage::{DeleteObject, DeleteOutcome};
+
+pub(crate) async fn delete(call: &Call<'_>) -> Result<Response, Refusal> {
+    let timestamp = request::required_timestamp(call.headers)?;
+    let if_delete_at = request::if_delete_at(call.headers)?;
+    let address = &call.address;
+    let object = DeleteObject {
+        account: address.account.as_ref().into(),
+        container: address.container.as_ref().into(),
+        object: address.object.as_ref().into(),
+        timestamp,
+        if_delete_at,
+    };
+    let (container_row, owed) = container_update::compose(Destination::parse(call)?);
+    let (device, policy, hash) = (call.device.clone(), address.policy, address.hash);
+    let updates = call.server.updates.clone();
+    let commit = async move {
+        match device.delete_object(policy, hash, object, container_row).await? {
+            DeleteOutcome::Deleted { previous, outbox } => {
+                updates.deliver(&device, outbox, owed).await;
+                // An expired object was already gone to clients; the expirer, who names the expiry, wants to know
+                // that it was this call that removed it.
+                let was_gone = previous.is_expired(timestamp) && if_delete_at.is_none();
+                let status = if was_gone { StatusCode::NOT_FOUND } else { StatusCode::NO_CONTENT };
+                Ok(answer(status, timestamp, previous.content_type()))
+            }
+            DeleteOutcome::NotFound { tombstone, outbox } => {
+                updates.deliver(&device, outbox, owed).await;
+                let newest = tombstone.map_or(timestamp, |known| known.max(timestamp));
+                Ok(answer(StatusCode::NOT_FOUND, newest, ""))
+            }
+            DeleteOutcome::Conflict { existing } => Err(Refusal::conflict(existing)),
+            DeleteOutcome::DeleteAtMismatch => {
+                Err(Refusal::precondition_failed("X-If-Delete-At and X-Delete-At do not match"))
+            }
+        }
+    };
+    RunToEnd::new(&call.server.tasks, "object DELETE", commit).await
+}
+
+fn answer(status: StatusCode, newest: Timestamp, content_type: &str) -> Response {
+    let mut response = respond::empty(status);
+    let map = response.headers_mut();
+    headers::set(map, header::X_BACKEND_TIMESTAMP, &newest.internal());
+    headers::set(map, "x-backend-content-type", content_type);
+    response
+}
