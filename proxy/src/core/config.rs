@@ -1,0 +1,55 @@
+//! What an operator may set about placing, writing and reading; names are Swift's where Swift has them.
+
+use serde::{Deserialize, Serialize};
+
+/// The `app` section of the proxy's configuration. Times are milliseconds, sizes bytes.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct CoreConfig {
+    /// Accounts come into being when a container is made in them.
+    pub account_autocreate: bool,
+    /// Whether PUT and DELETE of accounts are served at all; who may is the authoriser's to say.
+    pub allow_account_management: bool,
+    /// How long an account is remembered.
+    pub recheck_account_existence_ms: u64,
+    /// How long a container is remembered.
+    pub recheck_container_existence_ms: u64,
+    /// Silence of a client in the middle of its body after which it hears 408.
+    pub client_timeout_ms: u64,
+    /// How long replicas that have not answered are waited for once a quorum has.
+    pub post_quorum_timeout_ms: u64,
+    /// How long devices that are still opening are waited for once a quorum can take the body.
+    pub open_grace_ms: u64,
+    /// Bodies up to this length with a known length are sent to the nodes in one piece.
+    pub small_body_bytes: usize,
+    /// Chunks that may wait for one node; when full we stop reading the client, and a node that stays full for the
+    /// client's stall timeout is dropped.
+    pub upload_queue_chunks: usize,
+    /// Bounds of the time a read waits for one node before it asks another too.
+    pub hedge_min_ms: u64,
+    pub hedge_max_ms: u64,
+    /// Containers an account may have; 0: as many as it likes.
+    pub max_containers_per_account: u64,
+    /// Accounts that may have more.
+    pub max_containers_whitelist: Vec<String>,
+}
+
+impl Default for CoreConfig {
+    fn default() -> Self {
+        CoreConfig {
+            account_autocreate: true,
+            allow_account_management: true,
+            recheck_account_existence_ms: 60_000,
+            recheck_container_existence_ms: 60_000,
+            client_timeout_ms: 60_000,
+            post_quorum_timeout_ms: 500,
+            open_grace_ms: 200,
+            small_body_bytes: 64 << 10,
+            upload_queue_chunks: 10,
+            hedge_min_ms: 20,
+            hedge_max_ms: 500,
+            max_containers_per_account: 0,
+            max_containers_whitelist: Vec::new(),
+        }
+    }
+}
