@@ -110,6 +110,11 @@ pub struct RequestLine<'a> {
 impl RequestLine<'_> {
     /// Writes the line and counts the request.
     pub fn emit(&self) {
+        self.write();
+        self.count();
+    }
+
+    fn write(&self) {
         tracing::info!(
             target: "martlet::request",
             server = self.server,
@@ -119,6 +124,10 @@ impl RequestLine<'_> {
             trans_id = self.trans_id,
             duration_us = self.duration.as_micros() as u64,
         );
+    }
+
+    /// Counts the request, for a server that writes a richer line of its own.
+    pub fn count(&self) {
         metrics::counter!(
             "martlet_requests_total",
             "server" => self.server,
