@@ -1,0 +1,101 @@
+//! Takes the row of one object: the hot path, once per replica of every object PUT and DELETE.
+
+use super::{Addressed, ContainerServer};
+use crate::account_update::Caller;
+use crate::errors::Refusal;
+use crate::request;
+use http::request::Parts;
+use http::{HeaderMap, StatusCode};
+use martlet_protocol::header;
+use martlet_protocol::name::ObjectName;
+use martlet_protocol::policy::PolicyIndex;
+use martlet_protocol::record::ContainerRecord;
+use martlet_protocol::row::ObjectRow;
+use martlet_protocol::timestamp::Timestamp;
+use martlet_service::{Response, headers, respond};
+use martlet_storage::{PutContainer, Row, RowsOutcome, Space};
+
+/// Overrides whether a row may create its container.
+const AUTO_CREATE: &str = "x-backend-auto-create";
+
+impl ContainerServer {
+    /// 201, or 404 when the container was never here.
+    pub(super) async fn put_row(&self, head: &Parts, at: &Addressed, object: ObjectName) -> Result<Response, Refusal> {
+        let sent = &head.headers;
+        let timestamp = request::timestamp(sent)?;
+        let row = ObjectRow {
+            name: object.into(),
+            timestamp,
+            deleted: false,
+            size: request::required_number(sent, header::X_SIZE)?,
+            content_type: request::required_text(sent, header::X_CONTENT_TYPE)?.to_owned(),
+            etag: request::required_text(sent, header::X_ETAG)?.to_owned(),
+            content_type_timestamp: request::optional_timestamp(sent, header::X_CONTENT_TYPE_TIMESTAMP)?
+                .unwrap_or(timestamp),
+            meta_timestamp: request::optional_timestamp(sent, header::X_META_TIMESTAMP)?.unwrap_or(timestamp),
+            policy: request::policy(sent, &self.policies)?.unwrap_or_default(),
+        };
+        self.store_row(at, sent, row, StatusCode::CREATED).await
+    }
+
+    /// 204, or 404 when the container was never here. A row that was never here becomes a tombstone all the same: the
+    /// PUT it answers may still be on its way.
+    pub(super) async fn delete_row(
+        &self,
+        head: &Parts,
+        at: &Addressed,
+        object: ObjectName,
+    ) -> Result<Response, Refusal> {
+        let sent = &head.headers;
+        let timestamp = request::timestamp(sent)?;
+        let row = ObjectRow {
+            name: object.into(),
+            timestamp,
+            deleted: true,
+            size: 0,
+            content_type: String::new(),
+            etag: String::new(),
+            content_type_timestamp: timestamp,
+            meta_timestamp: timestamp,
+            policy: request::policy(sent, &self.policies)?.unwrap_or_default(),
+        };
+        self.store_row(at, sent, row, StatusCode::NO_CONTENT).await
+    }
+
+    async fn store_row(
+        &self,
+        at: &Addressed,
+        sent: &HeaderMap,
+        row: ObjectRow,
+        done: StatusCode,
+    ) -> Result<Response, Refusal> {
+        let create = self.may_create(at, sent).then(|| created_by_row(at, row.timestamp, row.policy));
+        let device = self.device(at)?;
+        let (updates, caller) = (self.updates.clone(), Caller::of_row(sent));
+        let outbox = move |record: &ContainerRecord| updates.compose(record, &caller);
+        match device.put_rows(Space::Containers, at.hash, vec![Row::Object(row)], create, outbox).await? {
+            RowsOutcome::Stored => Ok(respond::empty(done)),
+            RowsOutcome::NoContainer => Err(Refusal::missing()),
+        }
+    }
+
+    /// Only containers of the cluster's own accounts come into being by a row, unless the caller says otherwise.
+    fn may_create(&self, at: &Addressed, sent: &HeaderMap) -> bool {
+        if sent.contains_key(AUTO_CREATE) {
+            return headers::is_true(sent, AUTO_CREATE);
+        }
+        at.account.starts_with(&self.config.auto_create_account_prefix)
+    }
+}
+
+/// The container a row brings into being, at the row's moment without its offset.
+fn created_by_row(at: &Addressed, timestamp: Timestamp, policy: PolicyIndex) -> PutContainer {
+    PutContainer {
+        account: at.account.to_string(),
+        container: at.container.to_string(),
+        timestamp: timestamp.with_offset(0),
+        policy: None,
+        default_policy: policy,
+        metadata: Vec::new(),
+    }
+}

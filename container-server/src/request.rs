@@ -1,0 +1,211 @@
+//! Reads a backend request strictly: its path, timestamp and policy. Whatever is wrong becomes a refusal, never a panic.
+
+use crate::errors::Refusal;
+use http::HeaderMap;
+use martlet_protocol::header;
+use martlet_protocol::name::{AccountName, ContainerName, NameError, ObjectName};
+use martlet_protocol::percent;
+use martlet_protocol::policy::{Policies, PolicyIndex};
+use martlet_protocol::query::Query;
+use martlet_protocol::timestamp::Timestamp;
+use martlet_service::headers;
+use std::borrow::Cow;
+
+/// Starts the names that only the cluster itself may use (versions, for one).
+pub const RESERVED: char = '\0';
+
+/// `/device/partition/account[/container[/object]]`, decoded.
+#[derive(Debug, PartialEq, Eq)]
+pub struct BackendPath {
+    pub device: String,
+    pub account: AccountName,
+    pub container: Option<ContainerName>,
+    pub object: Option<ObjectName>,
+}
+
+impl BackendPath {
+    /// 412 for bytes that are not UTF-8, 400 for everything else that is no such path, as in Swift.
+    pub fn parse(path: &str) -> Result<Self, Refusal> {
+        let bad = || Refusal::BadRequest(format!("Invalid path: {}", percent::quote(path)));
+        let decoded = if path.contains('%') {
+            let decoded = percent::unquote(path);
+            Cow::Owned(decoded.map_err(|_| Refusal::PreconditionFailed("Invalid UTF8 or contains NULL".into()))?)
+        } else {
+            Cow::Borrowed(path)
+        };
+        let mut parts = decoded.strip_prefix('/').ok_or_else(bad)?.splitn(5, '/');
+        let device = parts.next().filter(|device| !matches!(*device, "" | "." | "..")).ok_or_else(bad)?;
+        // The partition is the proxy's business; here it only has to be one.
+        let partition = parts.next().ok_or_else(bad)?;
+        if partition.is_empty() || !partition.bytes().all(|b| b.is_ascii_digit()) || partition.parse::<u32>().is_err() {
+            return Err(Refusal::BadRequest(format!("Invalid partition: {}", percent::quote_segment(partition))));
+        }
+        let account = AccountName::new(parts.next().ok_or_else(bad)?)?;
+        let last = |part: &Option<&str>| part.is_none_or(str::is_empty);
+        let (container, object) = (parts.next(), parts.next());
+        if last(&container) {
+            return if object.is_some() {
+                Err(bad())
+            } else {
+                Self::checked(device, account, None, None)
+            };
+        }
+        let container = container.map(ContainerName::new).transpose()?;
+        let object = object.filter(|object| !object.is_empty()).map(ObjectName::new).transpose()?;
+        Self::checked(device, account, container, object)
+    }
+
+    /// Names with the reserved byte begin with it, and reserved objects live in reserved containers (accounts of the
+    /// cluster itself excepted), as in Swift.
+    fn checked(
+        device: &str,
+        account: AccountName,
+        container: Option<ContainerName>,
+        object: Option<ObjectName>,
+    ) -> Result<Self, Refusal> {
+        let refuse = |text: &str| Err(Refusal::BadRequest(text.into()));
+        let misused = |name: &str| name.contains(RESERVED) && !name.starts_with(RESERVED);
+        if misused(&account) {
+            return refuse("Invalid reserved-namespace account");
+        }
+        if container.as_deref().is_some_and(misused) {
+            return refuse("Invalid reserved-namespace container");
+        }
+        if let (Some(container), Some(object)) = (&container, &object)
+            && !account.starts_with('.')
+        {
+            if misused(object) {
+                return refuse("Invalid reserved-namespace object");
+            }
+            match (container.starts_with(RESERVED), object.starts_with(RESERVED)) {
+                (true, false) => return refuse("Invalid user-namespace object in reserved-namespace container"),
+                (false, true) => return refuse("Invalid reserved-namespace object in user-namespace container"),
+                (true, true) | (false, false) => {}
+            }
+        }
+        Ok(BackendPath { device: device.to_owned(), account, container, object })
+    }
+
+}
+
+impl From<NameError> for Refusal {
+    fn from(error: NameError) -> Self {
+        Refusal::BadRequest(format!("Invalid path: {error}"))
+    }
+}
+
+/// The decoded query string of a listing.
+pub fn query(uri: &http::Uri) -> Result<Query, Refusal> {
+    Query::parse(uri.query().unwrap_or(""))
+        .map_err(|_| Refusal::BadRequest("query parameter not valid UTF-8".into()))
+}
+
+/// `X-Timestamp`, which every write carries.
+pub fn timestamp(headers: &HeaderMap) -> Result<Timestamp, Refusal> {
+    required_timestamp(headers, header::X_TIMESTAMP)
+}
+
+/// A timestamp that must be there.
+pub fn required_timestamp(headers: &HeaderMap, name: &str) -> Result<Timestamp, Refusal> {
+    optional_timestamp(headers, name)?.ok_or_else(|| Refusal::BadRequest(format!("Missing {name} header")))
+}
+
+/// A timestamp that may be absent, but not wrong.
+pub fn optional_timestamp(headers: &HeaderMap, name: &str) -> Result<Option<Timestamp>, Refusal> {
+    let Some(value) = headers.get(name) else {
+        return Ok(None);
+    };
+    let parsed = value.to_str().ok().and_then(|text| Timestamp::parse(text.trim()).ok());
+    parsed.map(Some).ok_or_else(|| Refusal::BadRequest(format!("Invalid {name} header")))
+}
+
+/// A count or size that must be there: a whole number, not negative.
+pub fn required_number(headers: &HeaderMap, name: &str) -> Result<u64, Refusal> {
+    let value = headers.get(name).ok_or_else(|| Refusal::BadRequest(format!("Missing {name} header")))?;
+    let parsed = value.to_str().ok().and_then(|text| text.trim().parse::<u64>().ok());
+    // Counts are added as signed numbers: more than that cannot be a size.
+    parsed
+        .filter(|number| i64::try_from(*number).is_ok())
+        .ok_or_else(|| Refusal::BadRequest(format!("Invalid {name} header")))
+}
+
+/// UTF-8 text that must be there.
+pub fn required_text<'a>(headers: &'a HeaderMap, name: &str) -> Result<&'a str, Refusal> {
+    if !headers.contains_key(name) {
+        return Err(Refusal::BadRequest(format!("Missing {name} header")));
+    }
+    headers::text(headers, name).ok_or_else(|| Refusal::BadRequest(format!("Invalid {name} header")))
+}
+
+/// `X-Backend-Storage-Policy-Index` when given; 400 when it names no policy of this cluster.
+pub fn policy(headers: &HeaderMap, policies: &Policies) -> Result<Option<PolicyIndex>, Refusal> {
+    named_policy(headers, header::X_BACKEND_STORAGE_POLICY_INDEX, policies)
+}
+
+/// `X-Backend-Storage-Policy-Index` when given, be it known here or not: an account keeps rows of retired policies.
+pub fn any_policy(headers: &HeaderMap) -> Result<Option<PolicyIndex>, Refusal> {
+    let name = header::X_BACKEND_STORAGE_POLICY_INDEX;
+    let Some(value) = headers.get(name) else {
+        return Ok(None);
+    };
+    let index = value.to_str().ok().and_then(|text| PolicyIndex::parse(text.trim()));
+    index.map(Some).ok_or_else(|| Refusal::BadRequest(format!("Invalid {name} header")))
+}
+
+/// A policy index in some header, checked against the cluster's policies.
+pub fn named_policy(headers: &HeaderMap, name: &str, policies: &Policies) -> Result<Option<PolicyIndex>, Refusal> {
+    let Some(value) = headers.get(name) else {
+        return Ok(None);
+    };
+    let index = value.to_str().ok().and_then(|text| PolicyIndex::parse(text.trim()));
+    match index.filter(|index| policies.by_index(*index).is_some()) {
+        Some(index) => Ok(Some(index)),
+        None => {
+            let shown = String::from_utf8_lossy(value.as_bytes()).into_owned();
+            Err(Refusal::BadRequest(format!("Invalid {name} {shown:?}")))
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn shown(path: &str) -> Result<(String, String, Option<String>, Option<String>), Refusal> {
+        BackendPath::parse(path).map(|path| {
+            let text = |name: &str| name.to_owned();
+            (
+                path.device,
+                path.account.to_string(),
+                path.container.as_deref().map(text),
+                path.object.as_deref().map(text),
+            )
+        })
+    }
+
+    #[test]
+    fn paths_are_split_as_in_swift() {
+        let some = |text: &str| Some(text.to_owned());
+        let path = |container, object| Ok(("d".to_owned(), "a".to_owned(), container, object));
+        assert_eq!(shown("/d/1/a"), path(None, None));
+        assert_eq!(shown("/d/1/a/"), path(None, None));
+        assert_eq!(shown("/d/1/a/c"), path(some("c"), None));
+        assert_eq!(shown("/d/1/a/c/"), path(some("c"), None));
+        assert_eq!(shown("/d/1/a/c/o/p%20q/"), path(some("c"), some("o/p q/")));
+        assert_eq!(shown("/d/1/a/%C3%BC/%00"), Err(Refusal::BadRequest(
+            "Invalid reserved-namespace object in user-namespace container".into()
+        )));
+        assert_eq!(shown("/d/1/a/%00c/%00o"), path(some("\0c"), some("\0o")));
+    }
+
+    #[test]
+    fn bad_paths_are_refused() {
+        for path in [
+            "", "/", "/d", "/d/1", "/d/1/", "/d/1//c", "/d/1/a//o", "//1/a", "/../1/a", "/./1/a", "/d/x/a",
+            "/d/-1/a", "/d/+1/a", "/d/99999999999/a", "d/1/a", "/d/1/a%00b/c", "/d/1/a/c%00d",
+        ] {
+            assert!(matches!(BackendPath::parse(path), Err(Refusal::BadRequest(_))), "{path}");
+        }
+        assert!(matches!(BackendPath::parse("/d/1/a/%ff"), Err(Refusal::PreconditionFailed(_))));
+    }
+}
