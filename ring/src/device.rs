@@ -73,6 +73,24 @@ impl From<DeviceJson> for Device {
     }
 }
 
+impl Device {
+    /// A device known only by where it is: the target of an update, or a node that an operator named.
+    pub fn at(ip: &str, port: u16, device: &str) -> Device {
+        Device {
+            id: 0,
+            region: 1,
+            zone: 1,
+            ip: ip.into(),
+            port,
+            replication_ip: ip.into(),
+            replication_port: port,
+            device: device.into(),
+            weight: 0.0,
+            meta: String::new(),
+        }
+    }
+}
+
 /// A device list with holes, read with a bound on its length.
 #[derive(Debug, PartialEq)]
 pub(crate) struct DeviceSlots(pub Vec<Option<Device>>);
