@@ -13,7 +13,7 @@ mod upload;
 pub use error::NodeError;
 /// A device of a ring: whom a call is for.
 pub use martlet_ring::Device as Node;
-pub use update::{send_update, update_node, update_request};
+pub use update::{send_update, update_request};
 pub use upload::{Ready, Upload};
 
 use http::header::{HOST, HeaderMap, HeaderValue};

@@ -11,6 +11,10 @@ use tokio::sync::oneshot;
 
 /// What a node said to the head of a request.
 #[derive(Debug)]
+#[expect(
+    clippy::large_enum_variant,
+    reason = "one for each upload, looked at once and never stored"
+)]
 pub enum Ready {
     /// It wants the body.
     Continue,
