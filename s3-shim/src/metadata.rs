@@ -1,0 +1,216 @@
+//! The metadata of an object in S3's words and in Swift's, both ways.
+
+use crate::checksum;
+use crate::errors::{Code, S3Error, S3Result};
+use http::{HeaderMap, HeaderName};
+use martlet_service::headers::{set, text};
+
+/// Keeps the ETag S3 shows for a multipart object.
+pub const S3_ETAG: &str = "x-object-sysmeta-martlet-s3-etag";
+/// Keeps the upload a multipart object was made by; its parts go when the object goes.
+pub const MULTIPART: &str = "x-object-sysmeta-martlet-multipart";
+/// Makes listings show an ETag other than the stored one.
+pub const LISTING_ETAG: &str = "x-object-sysmeta-container-update-override-etag";
+
+/// S3's limit on the names and values of user metadata together, in bytes.
+const MAX_USER_METADATA_BYTES: usize = 2 * 1024;
+const DEFAULT_CONTENT_TYPE: &str = "binary/octet-stream";
+/// Headers that are the same in both APIs and are kept with an object.
+const KEPT: &[&str] = &["content-type", "cache-control", "content-disposition", "content-language", "expires"];
+/// What an answer to GET and HEAD carries over besides metadata.
+const SHOWN: &[&str] = &["content-length", "content-range", "last-modified", "content-encoding"];
+
+/// Refuses headers whose meaning would be lost here.
+pub fn refuse_unsupported(headers: &HeaderMap) -> S3Result<()> {
+    if let Some(class) = text(headers, "x-amz-storage-class")
+        && class != "STANDARD"
+    {
+        return Err(S3Error::from(Code::InvalidStorageClass).with("StorageClassRequested", class));
+    }
+    if let Some(acl) = text(headers, "x-amz-acl")
+        && !matches!(acl, "private" | "bucket-owner-full-control" | "bucket-owner-read")
+    {
+        let known = matches!(acl, "public-read" | "public-read-write" | "authenticated-read" | "aws-exec-read");
+        return Err(if known {
+            S3Error::new(Code::NotImplemented, format!("The ACL {acl} is not implemented for objects."))
+        } else {
+            S3Error::argument("x-amz-acl", acl, "The ACL is not valid.")
+        });
+    }
+    let lost = headers.keys().map(HeaderName::as_str).find(|name| {
+        name.starts_with("x-amz-server-side-encryption")
+            || name.starts_with("x-amz-copy-source-server-side-encryption")
+            || name.starts_with("x-amz-object-lock-")
+            || name.starts_with("x-amz-grant-")
+            || matches!(*name, "x-amz-tagging" | "x-amz-website-redirect-location" | "x-amz-write-offset-bytes")
+    });
+    match lost {
+        Some(name) => Err(S3Error::new(Code::NotImplemented, format!("The header {name} is not implemented."))
+            .with("Header", name)),
+        None => Ok(()),
+    }
+}
+
+/// What a client asks to keep with an object, in Swift's words.
+pub fn to_swift(headers: &HeaderMap) -> S3Result<HeaderMap> {
+    let mut kept = HeaderMap::new();
+    for name in KEPT {
+        if let Some(value) = headers.get(*name) {
+            kept.insert(HeaderName::from_static(name), value.clone());
+        }
+    }
+    if kept.get("content-type").is_none_or(|value| value.is_empty()) {
+        set(&mut kept, "content-type", DEFAULT_CONTENT_TYPE);
+    }
+    if let Some(encoding) = text(headers, "content-encoding") {
+        // aws-chunked tells how the request was sent, not what the object is.
+        let own: Vec<&str> =
+            encoding.split(',').map(str::trim).filter(|coding| !coding.is_empty() && *coding != "aws-chunked").collect();
+        if !own.is_empty() {
+            set(&mut kept, "content-encoding", &own.join(","));
+        }
+    }
+    let mut bytes = 0;
+    for name in headers.keys() {
+        let Some(meta) = name.as_str().strip_prefix("x-amz-meta-").filter(|meta| !meta.is_empty()) else { continue };
+        let values: Vec<&[u8]> = headers.get_all(name).iter().map(|value| value.as_bytes()).collect();
+        let value = String::from_utf8(values.join(&b","[..]))
+            .map_err(|_| S3Error::argument("metadata", meta, "Metadata must be UTF-8."))?;
+        bytes += meta.len() + value.len();
+        set(&mut kept, &format!("x-object-meta-{meta}"), &value);
+    }
+    if bytes > MAX_USER_METADATA_BYTES {
+        return Err(S3Error::from(Code::MetadataTooLarge)
+            .with("Size", bytes.to_string())
+            .with("MaxSizeAllowed", MAX_USER_METADATA_BYTES.to_string()));
+    }
+    Ok(kept)
+}
+
+/// The metadata of a stored object as it is to be stored again, with a copy.
+pub fn to_copy(stored: &HeaderMap) -> HeaderMap {
+    let mut kept = HeaderMap::new();
+    for (name, value) in stored {
+        let name_text = name.as_str();
+        if KEPT.contains(&name_text) || name_text == "content-encoding" || name_text.starts_with("x-object-meta-") {
+            kept.insert(name.clone(), value.clone());
+        }
+    }
+    kept
+}
+
+/// The headers of an answer to GET or HEAD. Only what is named here leaves.
+pub fn from_swift(stored: &HeaderMap) -> HeaderMap {
+    let mut shown = HeaderMap::new();
+    for (name, value) in stored {
+        let name_text = name.as_str();
+        if KEPT.contains(&name_text) || SHOWN.contains(&name_text) {
+            shown.insert(name.clone(), value.clone());
+        } else if let Some(meta) = name_text.strip_prefix("x-object-meta-")
+            && let Ok(name) = HeaderName::from_bytes(format!("x-amz-meta-{meta}").as_bytes())
+        {
+            shown.insert(name, value.clone());
+        }
+    }
+    set(&mut shown, "etag", &quoted(&etag(stored)));
+    set(&mut shown, "accept-ranges", "bytes");
+    shown
+}
+
+/// Adds the stored checksum, when there is one.
+pub fn show_checksum(stored: &HeaderMap, shown: &mut HeaderMap) {
+    if let Some((algorithm, value, kind)) = checksum::stored(stored) {
+        set(shown, algorithm.header(), &value);
+        set(shown, "x-amz-checksum-type", kind.as_str());
+    }
+}
+
+/// The bare ETag S3 shows for a stored object.
+pub fn etag(stored: &HeaderMap) -> String {
+    if let Some(own) = text(stored, S3_ETAG) {
+        return own.to_owned();
+    }
+    let bare = text(stored, "etag").unwrap_or_default().trim_matches('"').to_owned();
+    // A large object made through Swift: the dash tells clients that this is not the MD5 of the body.
+    if martlet_service::headers::is_true(stored, "x-static-large-object") && !bare.contains('-') {
+        return format!("{bare}-N");
+    }
+    bare
+}
+
+/// The bare ETag S3 shows for a row of a listing, whose hash may carry Swift's parameters.
+pub fn listed_etag(hash: &str) -> String {
+    let mut fields = hash.split(';').map(str::trim);
+    let bare = fields.next().unwrap_or_default().trim_matches('"');
+    let mut is_large = false;
+    for field in fields {
+        match field.split_once('=') {
+            Some(("s3_etag", etag)) => return etag.trim_matches('"').to_owned(),
+            Some(("slo_etag", _)) => is_large = true,
+            _ => {}
+        }
+    }
+    if is_large && !bare.contains('-') { format!("{bare}-N") } else { bare.to_owned() }
+}
+
+/// An ETag as it stands in headers and documents.
+pub fn quoted(etag: &str) -> String {
+    format!("\"{etag}\"")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn headers(pairs: &[(&'static str, &str)]) -> HeaderMap {
+        let mut headers = HeaderMap::new();
+        for (name, value) in pairs {
+            set(&mut headers, name, value);
+        }
+        headers
+    }
+
+    #[test]
+    fn metadata_goes_both_ways() {
+        let kept = to_swift(&headers(&[
+            ("x-amz-meta-color", "blau ü"),
+            ("content-encoding", "aws-chunked, gzip"),
+            ("cache-control", "no-cache"),
+            ("x-object-sysmeta-evil", "1"),
+            ("x-amz-date", "x"),
+        ]))
+        .unwrap();
+        assert_eq!(text(&kept, "x-object-meta-color"), Some("blau ü"));
+        assert_eq!(text(&kept, "content-encoding"), Some("gzip"));
+        assert_eq!(text(&kept, "content-type"), Some("binary/octet-stream"));
+        assert_eq!(kept.len(), 4);
+        let mut stored = kept;
+        set(&mut stored, "etag", "abc");
+        set(&mut stored, "x-object-sysmeta-secret", "1");
+        let shown = from_swift(&stored);
+        assert_eq!(text(&shown, "x-amz-meta-color"), Some("blau ü"));
+        assert_eq!(text(&shown, "etag"), Some("\"abc\""));
+        assert!(!shown.contains_key("x-object-sysmeta-secret"));
+    }
+
+    #[test]
+    fn what_can_not_be_kept_is_refused() {
+        let code = |pairs| refuse_unsupported(&headers(pairs)).unwrap_err().code;
+        assert_eq!(code(&[("x-amz-storage-class", "GLACIER")]), Code::InvalidStorageClass);
+        assert_eq!(code(&[("x-amz-tagging", "a=b")]), Code::NotImplemented);
+        assert_eq!(code(&[("x-amz-server-side-encryption-customer-key", "k")]), Code::NotImplemented);
+        assert_eq!(code(&[("x-amz-acl", "public-read")]), Code::NotImplemented);
+        assert_eq!(code(&[("x-amz-acl", "nonsense")]), Code::InvalidArgument);
+        assert!(refuse_unsupported(&headers(&[("x-amz-storage-class", "STANDARD"), ("x-amz-acl", "private")])).is_ok());
+        let large = "x".repeat(3000);
+        assert_eq!(to_swift(&headers(&[("x-amz-meta-a", &large)])).unwrap_err().code, Code::MetadataTooLarge);
+    }
+
+    #[test]
+    fn etags_of_rows() {
+        assert_eq!(listed_etag("abc"), "abc");
+        assert_eq!(listed_etag("abc; s3_etag=def-2; slo_etag=x"), "def-2");
+        assert_eq!(listed_etag("abc-3; slo_etag=x"), "abc-3");
+        assert_eq!(listed_etag("abc; slo_etag=x"), "abc-N");
+    }
+}
