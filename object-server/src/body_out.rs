@@ -16,7 +16,10 @@ pub(crate) enum Plan {
 
 impl Plan {
     pub fn whole(length: u64) -> Self {
-        Plan::Range(ByteRange { start: 0, end: length })
+        Plan::Range(ByteRange {
+            start: 0,
+            end: length,
+        })
     }
 
     /// Bytes of the answer.
@@ -105,7 +108,9 @@ impl Pieces {
                 self.left -= piece.len() as u64;
                 Ok(piece)
             }
-            _ => Err(StorageError::Corrupt("the body's length is not that of its record".into())),
+            _ => Err(StorageError::Corrupt(
+                "the body's length is not that of its record".into(),
+            )),
         }
     }
 

@@ -4,13 +4,13 @@ use crate::errors::Refusal;
 use crate::request::text;
 use crate::server::Call;
 use futures_util::future::join_all;
-use http::{HeaderMap, Method};
-use martlet_node_client::{BackendRequest, Node, NodeClient};
+use http::HeaderMap;
+use martlet_node_client::{NodeClient, send_update};
 use martlet_protocol::policy::PolicyIndex;
 use martlet_protocol::record::{ObjectData, ObjectRecord};
 use martlet_protocol::update::{Update, UpdateOp, UpdateTarget};
 use martlet_protocol::{header, percent};
-use martlet_service::{Body, headers};
+use martlet_service::headers;
 use martlet_storage::{Device, OutboxId};
 use std::sync::{Arc, OnceLock};
 use std::time::Duration;
@@ -40,10 +40,16 @@ impl Destination {
         let map = call.headers;
         let list = |name| Ok::<_, Refusal>(text(map, name)?.unwrap_or("").split(',').map(str::trim));
         let partition = text(map, header::X_CONTAINER_PARTITION)?.unwrap_or("").trim();
-        let hosts: Vec<&str> = list(header::X_CONTAINER_HOST)?.filter(|host| !host.is_empty()).collect();
-        let devices: Vec<&str> = list(header::X_CONTAINER_DEVICE)?.filter(|device| !device.is_empty()).collect();
+        let hosts: Vec<&str> = list(header::X_CONTAINER_HOST)?
+            .filter(|host| !host.is_empty())
+            .collect();
+        let devices: Vec<&str> = list(header::X_CONTAINER_DEVICE)?
+            .filter(|device| !device.is_empty())
+            .collect();
         if hosts.len() != devices.len() {
-            return Err(Refusal::bad_request("Different numbers of container hosts and devices"));
+            return Err(Refusal::bad_request(
+                "Different numbers of container hosts and devices",
+            ));
         }
         if hosts.is_empty() || partition.is_empty() {
             return Ok(None);
@@ -54,9 +60,18 @@ impl Destination {
         let target = |(host, device): (&str, &str)| -> Result<UpdateTarget, Refusal> {
             let (ip, port) = socket(host).ok_or_else(|| Refusal::bad_request("Invalid X-Container-Host"))?;
             let device = device.to_owned();
-            Ok(UpdateTarget { ip, port, device, partition })
+            Ok(UpdateTarget {
+                ip,
+                port,
+                device,
+                partition,
+            })
         };
-        let targets = hosts.into_iter().zip(devices).map(target).collect::<Result<_, _>>()?;
+        let targets = hosts
+            .into_iter()
+            .zip(devices)
+            .map(target)
+            .collect::<Result<_, _>>()?;
         let (account, container) = container_path(call)?;
         Ok(Some(Destination {
             account,
@@ -73,8 +88,14 @@ impl Destination {
     /// is newest.
     fn update(self, record: &ObjectRecord) -> Update {
         let mut row = vec![
-            (header::X_BACKEND_MARTLET_SERVER.to_owned(), "container".to_owned()),
-            (header::X_BACKEND_STORAGE_POLICY_INDEX.to_owned(), self.policy.to_string()),
+            (
+                header::X_BACKEND_MARTLET_SERVER.to_owned(),
+                "container".to_owned(),
+            ),
+            (
+                header::X_BACKEND_STORAGE_POLICY_INDEX.to_owned(),
+                self.policy.to_string(),
+            ),
             (header::X_TIMESTAMP.to_owned(), record.timestamp.internal()),
         ];
         if let Some(trans_id) = self.trans_id {
@@ -119,11 +140,18 @@ fn container_path(call: &Call<'_>) -> Result<(String, String), Refusal> {
         let is_whole = !account.is_empty() && !container.is_empty() && !container.contains('/');
         is_whole.then(|| (account.to_owned(), container.to_owned()))
     });
-    Ok(named.unwrap_or_else(|| (call.address.account.as_ref().into(), call.address.container.as_ref().into())))
+    Ok(named.unwrap_or_else(|| {
+        (
+            call.address.account.as_ref().into(),
+            call.address.container.as_ref().into(),
+        )
+    }))
 }
 
 fn overrides(map: &HeaderMap) -> Vec<(String, String)> {
-    let named = map.iter().filter(|(name, _)| name.as_str().starts_with(OVERRIDE_HEADER));
+    let named = map
+        .iter()
+        .filter(|(name, _)| name.as_str().starts_with(OVERRIDE_HEADER));
     named
         .filter_map(|(name, value)| Some((name.as_str().to_owned(), headers::value_text(value)?.to_owned())))
         .collect()
@@ -133,14 +161,20 @@ fn overrides(map: &HeaderMap) -> Vec<(String, String)> {
 fn describe(record: &ObjectRecord, data: &ObjectData, row: &mut Vec<(String, String)>) {
     let mut content_type = record.content_type().to_owned();
     if record.content_type_timestamp() != record.timestamp {
-        row.push((header::X_CONTENT_TYPE_TIMESTAMP.to_owned(), record.content_type_timestamp().internal()));
+        row.push((
+            header::X_CONTENT_TYPE_TIMESTAMP.to_owned(),
+            record.content_type_timestamp().internal(),
+        ));
         // A large object's real size rides in its content type, and a POST's type does not have it.
         if let Some(bytes) = swift_bytes(&data.content_type) {
             content_type.push_str(&format!(";swift_bytes={bytes}"));
         }
     }
     if record.meta_timestamp() != record.timestamp {
-        row.push((header::X_META_TIMESTAMP.to_owned(), record.meta_timestamp().internal()));
+        row.push((
+            header::X_META_TIMESTAMP.to_owned(),
+            record.meta_timestamp().internal(),
+        ));
     }
     row.push((header::X_SIZE.to_owned(), data.length.to_string()));
     row.push((header::X_CONTENT_TYPE.to_owned(), content_type));
@@ -149,7 +183,9 @@ fn describe(record: &ObjectRecord, data: &ObjectData, row: &mut Vec<(String, Str
 
 fn swift_bytes(content_type: &str) -> Option<&str> {
     let parameters = content_type.split(';').skip(1);
-    parameters.filter_map(|item| item.trim().strip_prefix("swift_bytes=")).next_back()
+    parameters
+        .filter_map(|item| item.trim().strip_prefix("swift_bytes="))
+        .last()
 }
 
 /// `…override-etag: v` becomes `x-etag: v`.
@@ -173,7 +209,10 @@ pub(crate) struct Owed(Arc<OnceLock<Update>>);
 /// What storage calls with the record as it commits it, and where the row can be found afterwards.
 pub(crate) fn compose(
     destination: Option<Destination>,
-) -> (impl FnOnce(&ObjectRecord) -> Option<Update> + Send + 'static, Owed) {
+) -> (
+    impl FnOnce(&ObjectRecord) -> Option<Update> + Send + 'static,
+    Owed,
+) {
     let slot = Arc::new(OnceLock::new());
     let owed = Owed(slot.clone());
     let compose = move |record: &ObjectRecord| {
@@ -206,22 +245,31 @@ impl Updates {
         let sends = update.targets.iter().map(|target| self.send(update, target));
         let acknowledged = join_all(sends).await;
         if acknowledged.iter().all(|acknowledged| *acknowledged) {
-            metrics::counter!("martlet_object_server_container_updates_total", "outcome" => "sent").increment(1);
+            metrics::counter!("martlet_object_server_container_updates_total", "outcome" => "sent")
+                .increment(1);
             device.outbox_ack(id);
             return;
         }
         metrics::counter!("martlet_object_server_container_updates_total", "outcome" => "kept").increment(1);
         if acknowledged.contains(&true) {
             let pairs = update.targets.iter().zip(&acknowledged);
-            let waiting = pairs.filter(|(_, acknowledged)| !**acknowledged).map(|(target, _)| target.clone());
-            let rest = Update { targets: waiting.collect(), ..update.clone() };
-            device.outbox_replace(id, rest);
+            let waiting = pairs
+                .filter(|(_, acknowledged)| !**acknowledged)
+                .map(|(target, _)| target.clone());
+            let rest = Update {
+                targets: waiting.collect(),
+                ..update.clone()
+            };
+            if let Err(error) = device.outbox_replace(id, rest).await {
+                // The whole entry stays: a target that has the row hears of it again, which does no harm.
+                tracing::debug!(%error, "outbox entry not narrowed to the targets that still wait");
+            }
         }
     }
 
     /// `true`: the row is with the target.
     async fn send(&self, update: &Update, target: &UpdateTarget) -> bool {
-        let call = self.client.call(&node(target), request(update, target));
+        let call = send_update(&self.client, update, target, "object-server");
         let outcome = match tokio::time::timeout(self.timeout, call).await {
             Ok(Ok(response)) if response.status().is_success() => return true,
             Ok(Ok(response)) => format!("answered {}", response.status().as_u16()),
@@ -236,41 +284,5 @@ impl Updates {
             "container update not delivered; it stays in the outbox"
         );
         false
-    }
-}
-
-fn request(update: &Update, target: &UpdateTarget) -> BackendRequest {
-    let mut map = HeaderMap::with_capacity(update.headers.len() + 1);
-    headers::set(&mut map, "user-agent", "object-server");
-    for (name, value) in &update.headers {
-        headers::set(&mut map, name, value);
-    }
-    let (account, container) = (percent::quote_segment(&update.account), percent::quote_segment(&update.container));
-    let object = percent::quote(update.object.as_deref().unwrap_or_default());
-    BackendRequest {
-        method: match update.op {
-            UpdateOp::Put => Method::PUT,
-            UpdateOp::Delete => Method::DELETE,
-        },
-        path: format!("/{}/{account}/{container}/{object}", target.partition),
-        query: None,
-        headers: map,
-        body: Body::empty(),
-    }
-}
-
-/// A node known only by its address: what an update's target tells.
-fn node(target: &UpdateTarget) -> Node {
-    Node {
-        id: 0,
-        region: 0,
-        zone: 0,
-        ip: target.ip.clone(),
-        port: target.port,
-        replication_ip: target.ip.clone(),
-        replication_port: target.port,
-        device: target.device.clone(),
-        weight: 0.0,
-        meta: String::new(),
     }
 }

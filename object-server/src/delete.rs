@@ -32,7 +32,11 @@ pub(crate) async fn delete(call: &Call<'_>) -> Result<Response, Refusal> {
                 // An expired object was already gone to clients; the expirer, who names the expiry, wants to know
                 // that it was this call that removed it.
                 let was_gone = previous.is_expired(timestamp) && if_delete_at.is_none();
-                let status = if was_gone { StatusCode::NOT_FOUND } else { StatusCode::NO_CONTENT };
+                let status = if was_gone {
+                    StatusCode::NOT_FOUND
+                } else {
+                    StatusCode::NO_CONTENT
+                };
                 Ok(answer(status, timestamp, previous.content_type()))
             }
             DeleteOutcome::NotFound { tombstone, outbox } => {
@@ -41,9 +45,9 @@ pub(crate) async fn delete(call: &Call<'_>) -> Result<Response, Refusal> {
                 Ok(answer(StatusCode::NOT_FOUND, newest, ""))
             }
             DeleteOutcome::Conflict { existing } => Err(Refusal::conflict(existing)),
-            DeleteOutcome::DeleteAtMismatch => {
-                Err(Refusal::precondition_failed("X-If-Delete-At and X-Delete-At do not match"))
-            }
+            DeleteOutcome::DeleteAtMismatch => Err(Refusal::precondition_failed(
+                "X-If-Delete-At and X-Delete-At do not match",
+            )),
         }
     };
     RunToEnd::new(&call.server.tasks, "object DELETE", commit).await

@@ -117,7 +117,9 @@ impl From<Unavailable> for Refusal {
 impl From<BodyError> for Refusal {
     fn from(error: BodyError) -> Self {
         let status = match &error {
-            BodyError::Disconnected | BodyError::Aborted | BodyError::Corrupt | BodyError::Io(_) => client_disconnect(),
+            BodyError::Disconnected | BodyError::Aborted | BodyError::Corrupt | BodyError::Io(_) => {
+                client_disconnect()
+            }
             BodyError::TooLarge => StatusCode::PAYLOAD_TOO_LARGE,
             BodyError::Timeout => StatusCode::REQUEST_TIMEOUT,
             BodyError::Protocol(_) => StatusCode::BAD_REQUEST,

@@ -18,7 +18,10 @@ use martlet_service::{Body, Response, headers, respond};
 use martlet_storage::BodyReader;
 
 pub(crate) async fn head(call: &Call<'_>) -> Result<Response, Refusal> {
-    let found = call.device.read_object(call.address.policy, call.address.hash).await;
+    let found = call
+        .device
+        .read_object(call.address.policy, call.address.hash)
+        .await;
     let answer = match found {
         Ok(Some(record)) => match visible(call, &record)? {
             Ok(data) => answer_head(call, &record, data)?,
@@ -31,7 +34,10 @@ pub(crate) async fn head(call: &Call<'_>) -> Result<Response, Refusal> {
 }
 
 pub(crate) async fn get(call: &Call<'_>) -> Result<Response, Refusal> {
-    let found = call.device.open_object(call.address.policy, call.address.hash).await;
+    let found = call
+        .device
+        .open_object(call.address.policy, call.address.hash)
+        .await;
     let answer = match found {
         Ok(Some(open)) => match visible(call, &open.record)? {
             Ok(data) => answer_get(call, &open.record, data, open.body).await?,
@@ -44,7 +50,10 @@ pub(crate) async fn get(call: &Call<'_>) -> Result<Response, Refusal> {
 }
 
 /// The data of an object that is there for this caller; `Err` with the moment it went when it is not.
-fn visible<'o>(call: &Call<'_>, record: &'o ObjectRecord) -> Result<Result<&'o ObjectData, Timestamp>, Refusal> {
+fn visible<'o>(
+    call: &Call<'_>,
+    record: &'o ObjectRecord,
+) -> Result<Result<&'o ObjectData, Timestamp>, Refusal> {
     let Some(data) = &record.data else {
         return Ok(Err(record.timestamp));
     };
@@ -52,7 +61,11 @@ fn visible<'o>(call: &Call<'_>, record: &'o ObjectRecord) -> Result<Result<&'o O
         return Ok(Ok(data));
     }
     let now = request::timestamp_or(call.headers, || call.server.clock.now())?;
-    Ok(if record.is_expired(now) { Err(record.newest()) } else { Ok(data) })
+    Ok(if record.is_expired(now) {
+        Err(record.newest())
+    } else {
+        Ok(data)
+    })
 }
 
 fn missing(newest: Option<Timestamp>) -> Response {
@@ -93,7 +106,11 @@ async fn answer_get(
         Resolved::Ranges(ranges) => {
             let plan = match ranges[..] {
                 [range] => {
-                    headers::set(&mut map, CONTENT_RANGE.as_str(), &range.content_range(data.length));
+                    headers::set(
+                        &mut map,
+                        CONTENT_RANGE.as_str(),
+                        &range.content_range(data.length),
+                    );
                     Plan::Range(range)
                 }
                 _ => {
@@ -105,9 +122,17 @@ async fn answer_get(
             (StatusCode::PARTIAL_CONTENT, plan)
         }
         Resolved::Unsatisfiable => {
-            headers::set(&mut map, CONTENT_RANGE.as_str(), &format!("bytes */{}", data.length));
+            headers::set(
+                &mut map,
+                CONTENT_RANGE.as_str(),
+                &format!("bytes */{}", data.length),
+            );
             set_content_length(&mut map, 0);
-            return Ok(respond::with(StatusCode::RANGE_NOT_SATISFIABLE, map, Body::empty()));
+            return Ok(respond::with(
+                StatusCode::RANGE_NOT_SATISFIABLE,
+                map,
+                Body::empty(),
+            ));
         }
     };
     set_content_length(&mut map, plan.length());
@@ -144,7 +169,8 @@ fn conditional_etag<'o>(map: &HeaderMap, record: &'o ObjectRecord) -> Result<Opt
     let mut names = names.split(',').map(str::trim).filter(|name| !name.is_empty());
     Ok(names.find_map(|name| {
         let mut live = record.live_metadata();
-        live.find(|(known, _)| known.eq_ignore_ascii_case(name)).map(|(_, value)| value)
+        live.find(|(known, _)| known.eq_ignore_ascii_case(name))
+            .map(|(_, value)| value)
     }))
 }
 
@@ -155,7 +181,11 @@ fn asked_ranges(map: &HeaderMap, record: &ObjectRecord, data: &ObjectData) -> Re
         return Ok(Resolved::Whole);
     };
     if let Some(names) = text(map, "x-backend-ignore-range-if-metadata-present")? {
-        let is_named = |known: &str| names.split(',').any(|name| name.trim().eq_ignore_ascii_case(known));
+        let is_named = |known: &str| {
+            names
+                .split(',')
+                .any(|name| name.trim().eq_ignore_ascii_case(known))
+        };
         if record.live_metadata().any(|(known, _)| is_named(known)) {
             return Ok(Resolved::Whole);
         }

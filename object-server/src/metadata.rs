@@ -22,7 +22,14 @@ pub(crate) struct KeptHeaders {
 impl KeptHeaders {
     pub fn new(config: &ObjectServerConfig) -> Self {
         // These have fields of their own in the record.
-        let own = ["content-length", "content-type", "etag", "deleted", header::X_DELETE_AT, header::X_TIMESTAMP];
+        let own = [
+            "content-length",
+            "content-type",
+            "etag",
+            "deleted",
+            header::X_DELETE_AT,
+            header::X_TIMESTAMP,
+        ];
         let allowed = config.settings.allowed_headers.iter();
         KeptHeaders {
             allowed: allowed
@@ -90,15 +97,21 @@ impl KeptHeaders {
             }
             if value.len() > limits.max_meta_value_length {
                 let longest = limits.max_meta_value_length;
-                return Err(Refusal::bad_request(format!("Metadata value longer than {longest}: {name}")));
+                return Err(Refusal::bad_request(format!(
+                    "Metadata value longer than {longest}: {name}"
+                )));
             }
             if count > limits.max_meta_count {
                 let most = limits.max_meta_count;
-                return Err(Refusal::bad_request(format!("Too many metadata items; max {most}")));
+                return Err(Refusal::bad_request(format!(
+                    "Too many metadata items; max {most}"
+                )));
             }
             if size > limits.max_meta_overall_size {
                 let most = limits.max_meta_overall_size;
-                return Err(Refusal::bad_request(format!("Total metadata too large; max {most}")));
+                return Err(Refusal::bad_request(format!(
+                    "Total metadata too large; max {most}"
+                )));
             }
         }
         Ok(())

@@ -77,7 +77,13 @@ mod tests {
         written.extend_from_slice(&answer.end());
         assert_eq!(answer.content_length(), written.len() as u64);
         let text = String::from_utf8(written).unwrap();
-        assert!(text.contains("\r\nContent-Range: bytes 90-99/100\r\n\r\nxxxxxxxxxx\r\n--"), "{text}");
-        assert_ne!(answer.boundary, Multipart::new("text/plain", 100, vec![]).boundary);
+        assert!(
+            text.contains("\r\nContent-Range: bytes 90-99/100\r\n\r\nxxxxxxxxxx\r\n--"),
+            "{text}"
+        );
+        assert_ne!(
+            answer.boundary,
+            Multipart::new("text/plain", 100, vec![]).boundary
+        );
     }
 }

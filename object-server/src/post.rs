@@ -61,7 +61,10 @@ fn accepted(record: &ObjectRecord) -> Response {
     let mut response = respond::empty(StatusCode::ACCEPTED);
     let map = response.headers_mut();
     headers::set(map, "x-backend-content-type", record.content_type());
-    for (name, value) in record.live_metadata().filter(|(name, _)| header::is_sysmeta(name)) {
+    for (name, value) in record
+        .live_metadata()
+        .filter(|(name, _)| header::is_sysmeta(name))
+    {
         headers::set(map, name, value);
     }
     response

@@ -18,7 +18,6 @@ use crate::run_to_end::RunToEnd;
 use crate::server::Call;
 use http::{HeaderMap, StatusCode};
 use martlet_protocol::conditions::{Conditions, Verdict};
-use martlet_protocol::header;
 use martlet_protocol::record::Metadata;
 use martlet_protocol::timestamp::Timestamp;
 use martlet_service::{Body, Response, headers, respond};
@@ -74,20 +73,28 @@ impl Intent {
             delete_at: request::put_delete_at(map, timestamp)?,
             length,
             etag_source: EtagSource::parse(map)?,
-            expected_etag: text(map, "etag")?.map(request::bare_etag).filter(|etag| !etag.is_empty()),
-            conditions: Conditions::parse(|name| headers::text(map, name).filter(|_| name == "if-none-match")),
+            expected_etag: text(map, "etag")?
+                .map(request::bare_etag)
+                .filter(|etag| !etag.is_empty()),
+            conditions: Conditions::parse(|name| {
+                headers::text(map, name).filter(|_| name == "if-none-match")
+            }),
             container: Destination::parse(call)?,
         })
     }
 
     /// Joins what the trailers brought, and compares the ETags.
     fn check(&mut self, call: &Call<'_>, received: &Received) -> Result<(), Refusal> {
-        call.server.kept.add_trailers(&mut self.metadata, &received.trailers)?;
+        call.server
+            .kept
+            .add_trailers(&mut self.metadata, &received.trailers)?;
         if let Some(etag) = text(&received.trailers, "etag")? {
             self.expected_etag = Some(request::bare_etag(etag));
         }
         match &self.expected_etag {
-            Some(expected) if *expected != received.etag => Err(Refusal::new(StatusCode::UNPROCESSABLE_ENTITY, "")),
+            Some(expected) if *expected != received.etag => {
+                Err(Refusal::new(StatusCode::UNPROCESSABLE_ENTITY, ""))
+            }
             _ => Ok(()),
         }
     }
@@ -96,9 +103,16 @@ impl Intent {
 /// Swift's erasure-coding and footer uploads wrap the body in MIME parts, which must not be stored as if they were data.
 /// The caller asks for them by header and learns here that this server has no such thing.
 fn refuse_multipart(map: &HeaderMap) -> Result<(), Refusal> {
-    for name in ["x-backend-obj-metadata-footer", "x-backend-obj-multiphase-commit", "x-backend-no-commit"] {
+    for name in [
+        "x-backend-obj-metadata-footer",
+        "x-backend-obj-multiphase-commit",
+        "x-backend-no-commit",
+    ] {
         if headers::is_true(map, name) {
-            return Err(Refusal::new(StatusCode::NOT_IMPLEMENTED, format!("{name} is not supported")));
+            return Err(Refusal::new(
+                StatusCode::NOT_IMPLEMENTED,
+                format!("{name} is not supported"),
+            ));
         }
     }
     Ok(())
@@ -125,7 +139,11 @@ async fn refuse_early(call: &Call<'_>, intent: &Intent) -> Result<(), Refusal> {
     if is_small && intent.conditions.is_empty() {
         return Ok(());
     }
-    let Some(record) = call.device.read_object(call.address.policy, call.address.hash).await? else {
+    let Some(record) = call
+        .device
+        .read_object(call.address.policy, call.address.hash)
+        .await?
+    else {
         return Ok(());
     };
     if let Some(data) = &record.data
@@ -141,7 +159,12 @@ async fn refuse_early(call: &Call<'_>, intent: &Intent) -> Result<(), Refusal> {
 }
 
 /// Steps 4 and 5.
-async fn commit(call: &Call<'_>, intent: Intent, received: Received, writer: BodyWriter) -> Result<(), Refusal> {
+async fn commit(
+    call: &Call<'_>,
+    intent: Intent,
+    received: Received,
+    writer: BodyWriter,
+) -> Result<(), Refusal> {
     let address = &call.address;
     let object = PutObject {
         account: address.account.as_ref().into(),
@@ -158,7 +181,10 @@ async fn commit(call: &Call<'_>, intent: Intent, received: Received, writer: Bod
     let (container_row, owed) = container_update::compose(intent.container);
     let updates = call.server.updates.clone();
     let commit = async move {
-        match device.put_object(policy, hash, object, writer, container_row).await? {
+        match device
+            .put_object(policy, hash, object, writer, container_row)
+            .await?
+        {
             PutOutcome::Stored { outbox } => {
                 updates.deliver(&device, outbox, owed).await;
                 Ok(())

@@ -37,7 +37,6 @@ impl EtagSource {
 
 /// A body that has come whole.
 pub(crate) struct Received {
-    pub length: u64,
     pub etag: String,
     /// Empty when none came.
     pub trailers: HeaderMap,
@@ -91,7 +90,9 @@ pub(crate) async fn receive(
         writer.write(chunk).await?;
     }
     if let Some(expected) = expected.filter(|expected| *expected != length) {
-        return Err(Refusal::body_incomplete(format!("{length} of {expected} bytes came")));
+        return Err(Refusal::body_incomplete(format!(
+            "{length} of {expected} bytes came"
+        )));
     }
     let trailers = body.trailers().cloned().unwrap_or_default();
     let etag = match (source, md5) {
@@ -99,11 +100,7 @@ pub(crate) async fn receive(
         (EtagSource::Trailer, _) => etag_of_trailers(&trailers, length)?,
         (EtagSource::Computed, md5) => hex(&md5.unwrap_or_default().finalize()),
     };
-    Ok(Received {
-        length,
-        etag,
-        trailers,
-    })
+    Ok(Received { etag, trailers })
 }
 
 async fn next_chunk(body: &mut Body, pause: Duration) -> Result<Option<Bytes>, Refusal> {
@@ -122,7 +119,11 @@ fn etag_of_trailers(trailers: &HeaderMap, length: u64) -> Result<String, Refusal
     if let Some(announced) = request::text(trailers, header::X_BACKEND_MARTLET_LENGTH)? {
         match announced.trim().parse::<u64>() {
             Ok(announced) if announced == length => {}
-            Ok(announced) => return Err(Refusal::body_incomplete(format!("{length} of {announced} bytes came"))),
+            Ok(announced) => {
+                return Err(Refusal::body_incomplete(format!(
+                    "{length} of {announced} bytes came"
+                )));
+            }
             Err(_) => return Err(Refusal::bad_request("Invalid X-Backend-Martlet-Length")),
         }
     }
@@ -139,6 +140,8 @@ fn checked_md5(text: &str) -> Result<String, Refusal> {
 
 fn hex(bytes: &[u8]) -> String {
     const DIGITS: &[u8; 16] = b"0123456789abcdef";
-    let digits = bytes.iter().flat_map(|b| [DIGITS[usize::from(b >> 4)], DIGITS[usize::from(b & 15)]]);
+    let digits = bytes
+        .iter()
+        .flat_map(|b| [DIGITS[usize::from(b >> 4)], DIGITS[usize::from(b & 15)]]);
     digits.map(char::from).collect()
 }

@@ -16,7 +16,6 @@ const MAX_DELETE_AT_SECS: i128 = 9_999_999_999;
 /// Where an object is: `/device/partition/account/container/object`, decoded, and the policy it is under.
 pub(crate) struct Address<'r> {
     pub device: Cow<'r, str>,
-    pub partition: u32,
     pub account: Cow<'r, str>,
     pub container: Cow<'r, str>,
     pub object: Cow<'r, str>,
@@ -36,21 +35,23 @@ impl<'r> Address<'r> {
         if matches!(&*device, "." | "..") || device.contains('/') {
             return Err(Refusal::bad_request(format!("Invalid device: {device}")));
         }
-        let Ok(partition) = partition.parse() else {
+        // The hash says where the record is; the partition only has to be one.
+        if partition.parse::<u32>().is_err() {
             return Err(Refusal::bad_request(format!("Invalid partition: {partition}")));
-        };
+        }
         if account.contains('/') || container.contains('/') {
             return Err(Refusal::bad_request(format!("Invalid path: {path}")));
         }
         let longest = config.limits.max_object_name_length;
         if object.len() > longest {
             let length = object.len();
-            return Err(Refusal::bad_request(format!("Object name length of {length} longer than {longest}")));
+            return Err(Refusal::bad_request(format!(
+                "Object name length of {length} longer than {longest}"
+            )));
         }
         let hash = config.salt.hash(&account, Some(&container), Some(&object));
         Ok(Address {
             device,
-            partition,
             account,
             container,
             object,
@@ -67,13 +68,21 @@ fn decode(segment: &str) -> Result<Cow<'_, str>, Refusal> {
         true => Cow::Owned(percent::unquote(segment).map_err(|_| refused())?),
         false => Cow::Borrowed(segment),
     };
-    if text.contains('\0') { Err(refused()) } else { Ok(text) }
+    if text.contains('\0') {
+        Err(refused())
+    } else {
+        Ok(text)
+    }
 }
 
 /// No header means policy 0, as in Swift.
 fn policy(headers: &HeaderMap, config: &ObjectServerConfig) -> Result<PolicyIndex, Refusal> {
     let text = text(headers, header::X_BACKEND_STORAGE_POLICY_INDEX)?.unwrap_or("");
-    let index = if text.is_empty() { Some(PolicyIndex(0)) } else { PolicyIndex::parse(text) };
+    let index = if text.is_empty() {
+        Some(PolicyIndex(0))
+    } else {
+        PolicyIndex::parse(text)
+    };
     match index.and_then(|index| config.policies.by_index(index)) {
         Some(policy) => Ok(policy.index),
         None => Err(Refusal::new(
@@ -96,13 +105,16 @@ pub(crate) fn text<'h>(map: &'h HeaderMap, name: &str) -> Result<Option<&'h str>
 
 /// The caller works on copies, not for a client: expired objects are shown and old expiries accepted.
 pub(crate) fn opens_expired(map: &HeaderMap) -> bool {
-    headers::is_true(map, header::X_BACKEND_OPEN_EXPIRED) || headers::is_true(map, header::X_BACKEND_REPLICATION)
+    headers::is_true(map, header::X_BACKEND_OPEN_EXPIRED)
+        || headers::is_true(map, header::X_BACKEND_REPLICATION)
 }
 
 /// The moment of a write.
 pub(crate) fn required_timestamp(map: &HeaderMap) -> Result<Timestamp, Refusal> {
     match text(map, header::X_TIMESTAMP)? {
-        Some(text) => Timestamp::parse(text.trim()).map_err(|_| Refusal::bad_request("Invalid X-Timestamp header")),
+        Some(text) => {
+            Timestamp::parse(text.trim()).map_err(|_| Refusal::bad_request("Invalid X-Timestamp header"))
+        }
         None => Err(Refusal::bad_request("Missing X-Timestamp header")),
     }
 }
@@ -155,7 +167,9 @@ pub(crate) fn put_delete_at(map: &HeaderMap, at: Timestamp) -> Result<Option<u64
 pub(crate) fn post_delete_at(map: &HeaderMap, at: Timestamp) -> Result<Option<u64>, Refusal> {
     let delete_at = match text(map, header::X_DELETE_AT)? {
         None | Some("") => return Ok(None),
-        Some(delete_at) => seconds(delete_at).ok_or_else(|| Refusal::bad_request("Non-integer X-Delete-At"))?,
+        Some(delete_at) => {
+            seconds(delete_at).ok_or_else(|| Refusal::bad_request("Non-integer X-Delete-At"))?
+        }
     };
     if delete_at == 0 {
         return Ok(None);

@@ -15,7 +15,10 @@ pub(crate) fn object_headers(record: &ObjectRecord, data: &ObjectData, kept: &Ke
         }
     }
     if let Some(delete_at) = record.delete_at() {
-        map.insert(HeaderName::from_static(header::X_DELETE_AT), HeaderValue::from(delete_at));
+        map.insert(
+            HeaderName::from_static(header::X_DELETE_AT),
+            HeaderValue::from(delete_at),
+        );
     }
     headers::set(&mut map, CONTENT_TYPE.as_str(), content_type(record));
     headers::set(&mut map, ETAG.as_str(), &data.etag);
@@ -50,7 +53,10 @@ mod tests {
 
     #[test]
     fn damaged_metadata_costs_a_header_not_the_answer() {
-        let salt = HashSalt { prefix: String::new(), suffix: "s".into() };
+        let salt = HashSalt {
+            prefix: String::new(),
+            suffix: "s".into(),
+        };
         let kept = KeptHeaders::new(&ObjectServerConfig::new(salt, Policies::single("gold")));
         let data = ObjectData {
             length: 1,
@@ -75,7 +81,10 @@ mod tests {
         let map = object_headers(&record, &data, &kept);
         assert!(!map.contains_key("x-object-meta-bad") && !map.contains_key("set-cookie"));
         assert_eq!(headers::text(&map, "x-object-meta-good"), Some("grün"));
-        assert_eq!(headers::text(&map, "content-type"), Some("application/octet-stream"));
+        assert_eq!(
+            headers::text(&map, "content-type"),
+            Some("application/octet-stream")
+        );
         assert_eq!(headers::text(&map, "x-delete-at"), Some("7"));
     }
 }

@@ -43,7 +43,12 @@ pub(crate) struct Call<'r> {
 }
 
 impl ObjectServer {
-    pub fn new(config: ObjectServerConfig, devices: DeviceSet, client: NodeClient, clock: Clock) -> Arc<Self> {
+    pub fn new(
+        config: ObjectServerConfig,
+        devices: DeviceSet,
+        client: NodeClient,
+        clock: Clock,
+    ) -> Arc<Self> {
         let timeout = Duration::from_millis(config.settings.container_update_timeout_ms);
         let seat = |name: String| (name, Semaphore::new(config.settings.max_requests_per_device));
         Arc::new(ObjectServer {
@@ -91,7 +96,10 @@ impl ObjectServer {
         };
         match seats.try_acquire() {
             Ok(seat) => Ok(Some(seat)),
-            Err(_) => Err(Refusal::new(StatusCode::SERVICE_UNAVAILABLE, "Too many requests for this device")),
+            Err(_) => Err(Refusal::new(
+                StatusCode::SERVICE_UNAVAILABLE,
+                "Too many requests for this device",
+            )),
         }
     }
 }
@@ -102,7 +110,10 @@ impl Handler for ObjectServer {
             let started = Instant::now();
             let (parts, body) = request.into_parts();
             let response = match is_known(&parts.method) {
-                true => self.answer(&parts, body).await.unwrap_or_else(|refusal| refuse(&parts, refusal)),
+                true => self
+                    .answer(&parts, body)
+                    .await
+                    .unwrap_or_else(|refusal| refuse(&parts, refusal)),
                 false => method_not_allowed(),
             };
             RequestLine {
