@@ -13,6 +13,7 @@ use crate::device::Device;
 const EPSILON: f64 = 1e-9;
 
 /// What each tier should hold.
+#[derive(Clone)]
 pub(super) struct Plan {
     /// Replicas of one partition, at least when all go well.
     pub min: Vec<u32>,

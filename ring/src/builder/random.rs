@@ -1,6 +1,7 @@
 //! Random numbers that stay the same for a seed in every release of Martlet, which no library promises.
 
 /// SplitMix64 (Steele, Lea, Flood: "Fast splittable pseudorandom number generators", 2014).
+#[derive(Clone)]
 pub(super) struct Random(u64);
 
 impl Random {

@@ -18,6 +18,9 @@ const MAX_BALANCE_WALKS: usize = 8;
 /// Walks over the table in search of moves by way of a third device.
 const MAX_CHAIN_WALKS: usize = 8;
 
+/// Shakes of a table that would not settle.
+const MAX_SHAKES: usize = 4;
+
 /// Replicas of each device that one such walk considers to pass on.
 const MAX_GIFTS_PER_DEVICE: usize = 16;
 
@@ -41,12 +44,14 @@ impl Builder {
         let tree = Tree::new(&self.devices);
         let total = lengths.iter().sum();
         let plan = Plan::new(&tree, &self.devices, self.partitions(), total, self.overload);
-        let mut table = Table::new(tree, plan, &mut self.rows, resting, Random::new(seed));
+        let rows = std::mem::take(&mut self.rows);
+        let mut table = Table::new(tree, plan, rows, resting, Random::new(seed));
 
         take_from_removed(&mut table, &self.removed);
         take_too_close(&mut table);
         place_unassigned(&mut table);
         balance(&mut table);
+        self.rows = table.into_rows();
 
         let moved_replicas = self.note_moves(&before, now_secs);
         let removed_devices = self.drop_removed();
@@ -102,7 +107,7 @@ impl Builder {
     }
 }
 
-fn take_from_removed(table: &mut Table<'_>, removed: &[u32]) {
+fn take_from_removed(table: &mut Table, removed: &[u32]) {
     if removed.is_empty() {
         return;
     }
@@ -123,7 +128,7 @@ fn take_from_removed(table: &mut Table<'_>, removed: &[u32]) {
 }
 
 /// Takes replicas that stand closer to another one than planned, those of the fullest devices first.
-fn take_too_close(table: &mut Table<'_>) {
+fn take_too_close(table: &mut Table) {
     for partition in 0..table.partitions() {
         table.look_at(partition);
         let mut close: Vec<(i64, usize, u16)> = table
@@ -146,7 +151,7 @@ fn take_too_close(table: &mut Table<'_>) {
     }
 }
 
-fn place_unassigned(table: &mut Table<'_>) {
+fn place_unassigned(table: &mut Table) {
     let mut partitions: Vec<(usize, Vec<usize>)> = (0..table.partitions())
         .map(|partition| (partition, table.unassigned(partition)))
         .filter(|(_, replicas)| !replicas.is_empty())
@@ -165,27 +170,68 @@ fn place_unassigned(table: &mut Table<'_>) {
 }
 
 /// Moves replicas from devices with too many to devices that want more.
-fn balance(table: &mut Table<'_>) {
+///
+/// What moves straight or by way of a third device cannot solve is shaken: the full devices pass their surplus to any
+/// device that may have it, and the search goes on from there. A shake that leads nowhere is taken back.
+fn balance(table: &mut Table) {
     let mut order: Vec<usize> = (0..table.partitions()).collect();
     table.random.shuffle(&mut order);
+    settle(table, &order);
+    for _ in 0..MAX_SHAKES {
+        if table.room_left() == 0 {
+            return;
+        }
+        let mut shaken = table.clone();
+        shake(&mut shaken, &order);
+        settle(&mut shaken, &order);
+        if shaken.room_left() < table.room_left() {
+            *table = shaken;
+        } else {
+            // The next shake should take other ways.
+            table.random = shaken.random;
+        }
+    }
+}
+
+/// Makes all moves that lessen the surplus of a device.
+fn settle(table: &mut Table, order: &[usize]) {
     for _ in 0..MAX_BALANCE_WALKS {
         if table.room_left() == 0 {
             return;
         }
         let mut moved = false;
-        for partition in &order {
+        for partition in order {
             moved |= move_one(table, *partition);
         }
         if !moved {
             break;
         }
     }
-    chain(table, &order);
+    chain(table, order);
+}
+
+/// Passes the surplus of each full device to devices that want nothing.
+fn shake(table: &mut Table, order: &[usize]) {
+    let mut surplus: Vec<i64> = table.all_wants().iter().map(|want| -want).collect();
+    for partition in order.iter().copied() {
+        let shedding = full_holders(table, partition)
+            .into_iter()
+            .find(|(_, _, id)| surplus[usize::from(*id)] > 0);
+        let Some((_, replica, from)) = shedding else {
+            continue;
+        };
+        table.look_at(partition);
+        if let Some(to) = table.choose_instead_of(from, Choice::Planned) {
+            surplus[usize::from(from)] -= 1;
+            table.take(replica, partition);
+            table.put(replica, partition, to);
+        }
+    }
 }
 
 /// Moves at most one replica of a partition from a device with too many, the fullest first, to one that wants it.
 /// Nothing changes when there is no such pair.
-fn move_one(table: &mut Table<'_>, partition: usize) -> bool {
+fn move_one(table: &mut Table, partition: usize) -> bool {
     let mut losing = full_holders(table, partition);
     if losing.is_empty() {
         return false;
@@ -198,7 +244,7 @@ fn move_one(table: &mut Table<'_>, partition: usize) -> bool {
 }
 
 /// The wishes (all negative), replicas and ids of devices that have too much and may lose a replica of the partition.
-fn full_holders(table: &Table<'_>, partition: usize) -> Vec<(i64, usize, u16)> {
+fn full_holders(table: &Table, partition: usize) -> Vec<(i64, usize, u16)> {
     table
         .assigned(partition)
         .filter(|(replica, id)| table.wants(*id) < 0 && table.may_move(*replica, partition))
@@ -207,8 +253,8 @@ fn full_holders(table: &Table<'_>, partition: usize) -> Vec<(i64, usize, u16)> {
 }
 
 /// Moves a replica of the partition looked at to another device that wants it.
-fn try_move(table: &mut Table<'_>, replica: usize, partition: usize, from: u16) -> bool {
-    let Some(to) = table.choose_instead_of(from) else {
+fn try_move(table: &mut Table, replica: usize, partition: usize, from: u16) -> bool {
+    let Some(to) = table.choose_instead_of(from, Choice::Wanted) else {
         return false;
     };
     table.take(replica, partition);
@@ -225,7 +271,7 @@ struct Gift {
 
 /// Where no replica of a full device may go straight to a device that wants one, a third device passes one of its own on
 /// and takes one of the full device's instead.
-fn chain(table: &mut Table<'_>, order: &[usize]) {
+fn chain(table: &mut Table, order: &[usize]) {
     for _ in 0..MAX_CHAIN_WALKS {
         if table.room_left() == 0 {
             return;
@@ -242,7 +288,7 @@ fn chain(table: &mut Table<'_>, order: &[usize]) {
 }
 
 /// A few replicas of each device that could go to devices that want more.
-fn gifts(table: &mut Table<'_>, order: &[usize]) -> Vec<Gift> {
+fn gifts(table: &mut Table, order: &[usize]) -> Vec<Gift> {
     let mut gifts = Vec::new();
     let mut given = vec![0usize; table.tree.paths.len()];
     for partition in order.iter().copied() {
@@ -257,7 +303,7 @@ fn gifts(table: &mut Table<'_>, order: &[usize]) -> Vec<Gift> {
         }
         table.look_at(partition);
         for (replica, from) in movable {
-            if table.choose_instead_of(from).is_some() {
+            if table.choose_instead_of(from, Choice::Wanted).is_some() {
                 given[usize::from(from)] += 1;
                 gifts.push(Gift {
                     replica,
@@ -271,7 +317,7 @@ fn gifts(table: &mut Table<'_>, order: &[usize]) -> Vec<Gift> {
 }
 
 /// Lets a device give one of `gifts` away and take a replica of this partition from a full device.
-fn pass_on(table: &mut Table<'_>, partition: usize, gifts: &mut Vec<Gift>) -> bool {
+fn pass_on(table: &mut Table, partition: usize, gifts: &mut Vec<Gift>) -> bool {
     let Some((_, replica, from)) = full_holders(table, partition).into_iter().min() else {
         return false;
     };

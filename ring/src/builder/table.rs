@@ -20,10 +20,11 @@ pub(super) enum Choice {
     Any,
 }
 
-pub(super) struct Table<'a> {
+#[derive(Clone)]
+pub(super) struct Table {
     pub tree: Tree,
     plan: Plan,
-    rows: &'a mut [Vec<u16>],
+    rows: Vec<Vec<u16>>,
     /// By device id; negative when it holds more than planned.
     wants: Vec<i64>,
     room: Vec<i64>,
@@ -36,9 +37,9 @@ pub(super) struct Table<'a> {
     pub random: Random,
 }
 
-impl<'a> Table<'a> {
+impl Table {
     /// `resting` says by partition whether it moved too lately to move again.
-    pub fn new(tree: Tree, plan: Plan, rows: &'a mut [Vec<u16>], resting: Vec<bool>, random: Random) -> Self {
+    pub fn new(tree: Tree, plan: Plan, rows: Vec<Vec<u16>>, resting: Vec<bool>, random: Random) -> Self {
         let mut wants = vec![0; tree.paths.len()];
         for (id, path) in tree.paths.iter().enumerate() {
             if let Some([.., device]) = path {
@@ -67,6 +68,11 @@ impl<'a> Table<'a> {
         }
     }
 
+    /// The table as it is now.
+    pub fn into_rows(self) -> Vec<Vec<u16>> {
+        self.rows
+    }
+
     pub fn partitions(&self) -> usize {
         self.resting.len()
     }
@@ -92,6 +98,11 @@ impl<'a> Table<'a> {
     /// Negative when the device holds more than planned.
     pub fn wants(&self, id: u16) -> i64 {
         self.wants[usize::from(id)]
+    }
+
+    /// As [`Table::wants`], by device id.
+    pub fn all_wants(&self) -> &[i64] {
+        &self.wants
     }
 
     /// Partition replicas that devices want and do not have.
@@ -157,10 +168,10 @@ impl<'a> Table<'a> {
         self.choose_within(ROOT, choice)
     }
 
-    /// A device that wants a replica of the partition looked at and could have the one that `from` has.
-    pub fn choose_instead_of(&mut self, from: u16) -> Option<u16> {
+    /// Another device that could have the replica of the partition looked at that `from` has.
+    pub fn choose_instead_of(&mut self, from: u16, choice: Choice) -> Option<u16> {
         self.count(from, -1);
-        let found = self.choose(Choice::Wanted);
+        let found = self.choose(choice);
         self.count(from, 1);
         found.filter(|id| *id != from)
     }

@@ -9,6 +9,7 @@ pub(super) const ROOT: usize = 0;
 pub(super) const DEPTH: usize = 5;
 
 /// A failure domain.
+#[derive(Clone)]
 pub(super) struct Tier {
     /// Tiers within, in the order of region, zone, address and device id.
     pub children: Vec<usize>,
@@ -19,6 +20,7 @@ pub(super) struct Tier {
 }
 
 /// All tiers; a tier is named by its index.
+#[derive(Clone)]
 pub(super) struct Tree {
     pub tiers: Vec<Tier>,
     /// By device id: the tiers from the cluster down to the device.
