@@ -50,7 +50,11 @@ impl Caller {
 
     /// Of a request that names nobody: a row of an object.
     pub fn of_row(request: &HeaderMap) -> Self {
-        Caller { named: Vec::new(), overrides_deleted: false, trans_id: trans_id(request).to_owned() }
+        Caller {
+            named: Vec::new(),
+            overrides_deleted: false,
+            trans_id: trans_id(request).to_owned(),
+        }
     }
 }
 
@@ -69,7 +73,12 @@ pub enum Told {
 
 impl AccountUpdates {
     pub fn new(client: NodeClient, targets: AccountTargets, clock: Clock, timeout: Duration) -> Self {
-        AccountUpdates { client, targets, clock, timeout }
+        AccountUpdates {
+            client,
+            targets,
+            clock,
+            timeout,
+        }
     }
 
     /// The row for the outbox: to all of the account's replicas, and to those the caller named. `None` when there is
@@ -111,7 +120,13 @@ impl AccountUpdates {
 
     /// What composes a row inside storage's commit and shows it here afterwards, to be sent as it was committed: a row
     /// composed anew would carry old counts with a newer timestamp.
-    pub fn composer(&self, caller: &Arc<Caller>) -> (impl FnOnce(&ContainerRecord) -> Option<Update> + Send + 'static, Composed) {
+    pub fn composer(
+        &self,
+        caller: &Arc<Caller>,
+    ) -> (
+        impl FnOnce(&ContainerRecord) -> Option<Update> + Send + 'static,
+        Composed,
+    ) {
         let composed = Composed::default();
         let (updates, caller, slot) = (self.clone(), caller.clone(), composed.0.clone());
         let compose = move |record: &ContainerRecord| {
@@ -123,14 +138,26 @@ impl AccountUpdates {
 
     /// Sends a committed row to the servers the caller named, all at once, and takes those that acknowledged out of the
     /// outbox entry. Waits no longer than the configured time.
-    pub async fn send(&self, device: &Device, entry: Option<OutboxId>, composed: Composed, caller: &Caller) -> Told {
+    pub async fn send(
+        &self,
+        device: &Device,
+        entry: Option<OutboxId>,
+        composed: Composed,
+        caller: &Caller,
+    ) -> Told {
         let (Some(entry), Some(update)) = (entry, composed.0.get()) else {
             return Told::Settled;
         };
         if caller.named.is_empty() {
             return Told::Settled;
         }
-        let answers = join_all(caller.named.iter().map(|target| self.send_one(target, update, caller))).await;
+        let answers = join_all(
+            caller
+                .named
+                .iter()
+                .map(|target| self.send_one(target, update, caller)),
+        )
+        .await;
         let mut owed = update.clone();
         for (target, answer) in caller.named.iter().zip(&answers) {
             if answer.is_some_and(|status| status.is_success()) {
@@ -139,14 +166,18 @@ impl AccountUpdates {
         }
         if owed.targets.is_empty() {
             device.outbox_ack(entry);
-        } else if owed.targets.len() < update.targets.len() {
-            if let Err(error) = device.outbox_replace(entry, owed).await {
-                // The updater then tells those again who know already, which does no harm.
-                tracing::warn!(%error, trans_id = caller.trans_id, "an outbox entry was not narrowed");
-            }
+        } else if owed.targets.len() < update.targets.len()
+            && let Err(error) = device.outbox_replace(entry, owed).await
+        {
+            // The updater then tells those again who know already, which does no harm.
+            tracing::warn!(%error, trans_id = caller.trans_id, "an outbox entry was not narrowed");
         }
         let is_missing = |answer: &Option<StatusCode>| *answer == Some(StatusCode::NOT_FOUND);
-        if answers.iter().all(is_missing) { Told::NoAccount } else { Told::Settled }
+        if answers.iter().all(is_missing) {
+            Told::NoAccount
+        } else {
+            Told::Settled
+        }
     }
 
     /// The answer of one account server, or `None` when there was none in time. Failures are logged here and retried by
@@ -181,22 +212,35 @@ fn named_targets(request: &HeaderMap) -> Result<Vec<UpdateTarget>, Refusal> {
     };
     let (hosts, devices) = (text(header::X_ACCOUNT_HOST)?, text(header::X_ACCOUNT_DEVICE)?);
     let partition = text(header::X_ACCOUNT_PARTITION)?;
-    let list = |text: &'_ str| text.split(',').map(|item| item.trim().to_owned()).collect::<Vec<_>>();
+    let list = |text: &'_ str| {
+        text.split(',')
+            .map(|item| item.trim().to_owned())
+            .collect::<Vec<_>>()
+    };
     let (hosts, devices) = (list(hosts), list(devices));
     if hosts.len() != devices.len() {
-        return Err(Refusal::BadRequest("X-Account-Host and X-Account-Device differ in length".into()));
+        return Err(Refusal::BadRequest(
+            "X-Account-Host and X-Account-Device differ in length".into(),
+        ));
     }
     if partition.is_empty() {
         return Ok(Vec::new());
     }
-    let partition = partition.parse::<u32>().map_err(|_| invalid(header::X_ACCOUNT_PARTITION))?;
+    let partition = partition
+        .parse::<u32>()
+        .map_err(|_| invalid(header::X_ACCOUNT_PARTITION))?;
     let target = |(host, device): (String, String)| {
         let (ip, port) = parse_host(&host).ok_or_else(|| invalid(header::X_ACCOUNT_HOST))?;
         let is_name = !matches!(device.as_str(), "" | "." | "..") && !device.contains(['/', '?', '#', '%']);
         if !is_name {
             return Err(invalid(header::X_ACCOUNT_DEVICE));
         }
-        Ok(UpdateTarget { ip, port, device, partition })
+        Ok(UpdateTarget {
+            ip,
+            port,
+            device,
+            partition,
+        })
     };
     hosts.into_iter().zip(devices).map(target).collect()
 }
@@ -216,7 +260,12 @@ fn parse_host(text: &str) -> Option<(String, u16)> {
     let is_address = match bare {
         Some(inside) => inside.parse::<std::net::Ipv6Addr>().is_ok(),
         None if host.contains(':') => host.parse::<std::net::Ipv6Addr>().is_ok(),
-        None => !host.is_empty() && host.bytes().all(|b| b.is_ascii_alphanumeric() || b == b'.' || b == b'-'),
+        None => {
+            !host.is_empty()
+                && host
+                    .bytes()
+                    .all(|b| b.is_ascii_alphanumeric() || b == b'.' || b == b'-')
+        }
     };
     is_address.then(|| (bare.unwrap_or(host).to_owned(), port))
 }
@@ -228,13 +277,21 @@ mod tests {
 
     fn named(pairs: &[(&'static str, &str)]) -> Result<Vec<UpdateTarget>, Refusal> {
         let pairs = pairs.iter();
-        named_targets(&pairs.map(|(name, value)| (HeaderName::from_static(name), value.parse().unwrap())).collect())
+        named_targets(
+            &pairs
+                .map(|(name, value)| (HeaderName::from_static(name), value.parse().unwrap()))
+                .collect(),
+        )
     }
 
     #[test]
     fn named_servers_are_read_strictly() {
         let full = |hosts, partition, devices| {
-            named(&[("x-account-host", hosts), ("x-account-partition", partition), ("x-account-device", devices)])
+            named(&[
+                ("x-account-host", hosts),
+                ("x-account-partition", partition),
+                ("x-account-device", devices),
+            ])
         };
         let target = |ip: &str, port, device: &str| UpdateTarget {
             ip: ip.into(),
@@ -246,9 +303,16 @@ mod tests {
         assert_eq!(full("1.2.3.4:6202", "", "sda"), Ok(vec![]));
         assert_eq!(
             full("1.2.3.4:6202, [::1]:1,::2:3", "7", "sda, sdb,sdc"),
-            Ok(vec![target("1.2.3.4", 6202, "sda"), target("::1", 1, "sdb"), target("::2", 3, "sdc")])
+            Ok(vec![
+                target("1.2.3.4", 6202, "sda"),
+                target("::1", 1, "sdb"),
+                target("::2", 3, "sdc")
+            ])
         );
-        assert_eq!(full("node-1.example:6202", "7", "sda"), Ok(vec![target("node-1.example", 6202, "sda")]));
+        assert_eq!(
+            full("node-1.example:6202", "7", "sda"),
+            Ok(vec![target("node-1.example", 6202, "sda")])
+        );
         for (hosts, partition, devices) in [
             ("1.2.3.4:1,1.2.3.5:1", "7", "sda"),
             ("1.2.3.4:1", "x", "sda"),
@@ -267,7 +331,10 @@ mod tests {
             ("1.2.3.4:1", "7", "a/b"),
             ("1.2.3.4:1,", "7", "sda,"),
         ] {
-            assert!(full(hosts, partition, devices).is_err(), "{hosts} {partition} {devices}");
+            assert!(
+                full(hosts, partition, devices).is_err(),
+                "{hosts} {partition} {devices}"
+            );
         }
     }
 }

@@ -36,6 +36,9 @@ pub struct AccountServerConfig {
 
 impl Default for AccountServerConfig {
     fn default() -> Self {
-        AccountServerConfig { limits: Limits::default(), auto_create_account_prefix: ".".into() }
+        AccountServerConfig {
+            limits: Limits::default(),
+            auto_create_account_prefix: ".".into(),
+        }
     }
 }

@@ -85,6 +85,9 @@ impl From<StorageError> for Refusal {
             StorageError::Busy | StorageError::Closed => StatusCode::SERVICE_UNAVAILABLE,
             StorageError::Corrupt(_) | StorageError::Io(_) => StatusCode::INTERNAL_SERVER_ERROR,
         };
-        Refusal::Storage { status, text: error.to_string() }
+        Refusal::Storage {
+            status,
+            text: error.to_string(),
+        }
     }
 }

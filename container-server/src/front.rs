@@ -12,7 +12,11 @@ use std::time::Instant;
 pub fn options(server: &str) -> Response {
     let mut response = respond::empty(StatusCode::OK);
     headers::set(response.headers_mut(), "allow", ALLOWED_METHODS);
-    headers::set(response.headers_mut(), "server", &format!("{server}/martlet-{}", env!("CARGO_PKG_VERSION")));
+    headers::set(
+        response.headers_mut(),
+        "server",
+        &format!("{server}/martlet-{}", env!("CARGO_PKG_VERSION")),
+    );
     response
 }
 

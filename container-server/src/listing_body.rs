@@ -124,7 +124,10 @@ fn shown_type_and_bytes(row: &ObjectRow) -> (Cow<'_, str>, u64) {
     let mut parts = split_outside_quotes(&row.content_type).into_iter().map(str::trim);
     let mut shown = parts.next().unwrap_or("").to_owned();
     for part in parts.filter(|part| !part.is_empty()) {
-        match part.split_once('=').map(|(name, value)| (name.trim(), value.trim())) {
+        match part
+            .split_once('=')
+            .map(|(name, value)| (name.trim(), value.trim()))
+        {
             Some(("swift_bytes", value)) => bytes = value.parse().unwrap_or(bytes),
             Some((name, value)) => {
                 shown.push(';');
@@ -211,7 +214,11 @@ fn xml_start(tag: &str, name: &str, closed: bool, entries: usize) -> Vec<u8> {
     out.extend_from_slice(tag.as_bytes());
     out.extend_from_slice(b" name=\"");
     xml_escape(&mut out, name);
-    out.extend_from_slice(if closed { b"\" />".as_slice() } else { b"\">".as_slice() });
+    out.extend_from_slice(if closed {
+        b"\" />".as_slice()
+    } else {
+        b"\">".as_slice()
+    });
     out
 }
 
@@ -269,9 +276,17 @@ mod tests {
     #[test]
     fn names_of_any_kind_survive_json() {
         let names = ["plain", "q\"\\/", "\u{1}\n\r\t", "ünïcødé \u{1f600}", ""];
-        let entries: Vec<_> = names.iter().map(|name| ListingEntry::Row(row(name, "a/b"))).collect();
+        let entries: Vec<_> = names
+            .iter()
+            .map(|name| ListingEntry::Row(row(name, "a/b")))
+            .collect();
         let parsed: serde_json::Value = serde_json::from_slice(&objects_json(&entries)).unwrap();
-        let read: Vec<_> = parsed.as_array().unwrap().iter().map(|row| row["name"].as_str().unwrap()).collect();
+        let read: Vec<_> = parsed
+            .as_array()
+            .unwrap()
+            .iter()
+            .map(|row| row["name"].as_str().unwrap())
+            .collect();
         assert_eq!(read, names);
         assert_eq!(parsed[0]["last_modified"], "2014-06-10T22:47:47.054580");
         assert_eq!(parsed[0]["bytes"], 5);
@@ -287,13 +302,20 @@ mod tests {
             ("a/b; odd;", "a/b;odd", 5),
         ] {
             let row = row("o", content_type);
-            assert_eq!(shown_type_and_bytes(&row), (shown.into(), bytes), "{content_type}");
+            assert_eq!(
+                shown_type_and_bytes(&row),
+                (shown.into(), bytes),
+                "{content_type}"
+            );
         }
     }
 
     #[test]
     fn xml_documents() {
-        let entries = [ListingEntry::Row(row("a<b>&\"", "x/y")), ListingEntry::Subdir("s/".into())];
+        let entries = [
+            ListingEntry::Row(row("a<b>&\"", "x/y")),
+            ListingEntry::Subdir("s/".into()),
+        ];
         assert_eq!(
             String::from_utf8(objects_xml("c\"", &entries)).unwrap(),
             "<?xml version=\"1.0\" encoding=\"UTF-8\"?>\n<container name=\"c&quot;\"><object>\
@@ -302,6 +324,9 @@ mod tests {
              <subdir name=\"s/\"><name>s/</name></subdir></container>"
         );
         assert!(objects_xml("c", &[]).ends_with(b"<container name=\"c\" />"));
-        assert!(containers_xml("a", &[], &Policies::single("gold")).ends_with(b"<account name=\"a\">\n</account>"));
+        assert!(
+            containers_xml("a", &[], &Policies::single("gold"))
+                .ends_with(b"<account name=\"a\">\n</account>")
+        );
     }
 }

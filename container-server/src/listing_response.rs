@@ -52,24 +52,44 @@ impl ListingFormat {
         if accept.is_empty() {
             return Ok(ListingFormat::Text);
         }
-        let mut wanted = accept.split(',').map(Wanted::parse).collect::<Option<Vec<_>>>().ok_or_else(invalid)?;
+        let mut wanted = accept
+            .split(',')
+            .map(Wanted::parse)
+            .collect::<Option<Vec<_>>>()
+            .ok_or_else(invalid)?;
         // Best quality first, exact types before wildcards, and among equals as they stand.
-        wanted.sort_by(|a, b| b.rank().partial_cmp(&a.rank()).unwrap_or(std::cmp::Ordering::Equal));
+        wanted.sort_by(|a, b| {
+            b.rank()
+                .partial_cmp(&a.rank())
+                .unwrap_or(std::cmp::Ordering::Equal)
+        });
         let fits = |wanted: &Wanted<'_>| {
             OFFERED.iter().find(|(_, kind, subtype)| {
                 (wanted.kind == "*" || wanted.kind == *kind)
                     && (wanted.subtype == "*" || wanted.subtype == *subtype)
             })
         };
-        wanted.iter().find_map(fits).map(|(format, _, _)| *format).ok_or(Refusal::NotAcceptable)
+        wanted
+            .iter()
+            .find_map(fits)
+            .map(|(format, _, _)| *format)
+            .ok_or(Refusal::NotAcceptable)
     }
 
     /// The whole answer. Only a text listing can be without a byte, and is then 204.
     pub fn respond(self, mut response_headers: HeaderMap, body: Vec<u8>) -> Response {
         headers::set(&mut response_headers, "content-type", self.content_type());
         headers::set(&mut response_headers, "content-length", &body.len().to_string());
-        let status = if body.is_empty() { StatusCode::NO_CONTENT } else { StatusCode::OK };
-        let body = if body.is_empty() { Body::empty() } else { Body::full(body) };
+        let status = if body.is_empty() {
+            StatusCode::NO_CONTENT
+        } else {
+            StatusCode::OK
+        };
+        let body = if body.is_empty() {
+            Body::empty()
+        } else {
+            Body::full(body)
+        };
         let mut response = Response::new(body);
         *response.status_mut() = status;
         *response.headers_mut() = response_headers;
@@ -103,7 +123,11 @@ impl ListingFormat {
 pub fn without_reserved(query: &mut ListingQuery) {
     // No name of the cluster's own begins with the last code point, so this sorts after all reserved names.
     const LAST_RESERVED: &str = "\0\u{10ffff}";
-    let lower = if query.reverse { &mut query.end_marker } else { &mut query.marker };
+    let lower = if query.reverse {
+        &mut query.end_marker
+    } else {
+        &mut query.marker
+    };
     if lower.as_deref().is_none_or(|marker| marker < LAST_RESERVED) {
         *lower = Some(LAST_RESERVED.to_owned());
     }
@@ -131,11 +155,19 @@ impl<'a> Wanted<'a> {
             if !is_token(name.trim()) || !(quoted || is_token(value)) {
                 return None;
             }
-            if name.trim() == "q" && quality.replace(value.parse::<f32>().ok().filter(|q| q.is_finite())?).is_some() {
+            if name.trim() == "q"
+                && quality
+                    .replace(value.parse::<f32>().ok().filter(|q| q.is_finite())?)
+                    .is_some()
+            {
                 return None;
             }
         }
-        Some(Wanted { kind, subtype, quality: quality.unwrap_or(1.0) })
+        Some(Wanted {
+            kind,
+            subtype,
+            quality: quality.unwrap_or(1.0),
+        })
     }
 
     fn rank(&self) -> (f32, bool) {
@@ -144,7 +176,10 @@ impl<'a> Wanted<'a> {
 }
 
 fn is_token(text: &str) -> bool {
-    !text.is_empty() && text.bytes().all(|b| b.is_ascii_graphic() && !b"()<>@,;:\\\"/[]?={}".contains(&b))
+    !text.is_empty()
+        && text
+            .bytes()
+            .all(|b| b.is_ascii_graphic() && !b"()<>@,;:\\\"/[]?={}".contains(&b))
 }
 
 #[cfg(test)]
@@ -162,7 +197,11 @@ mod tests {
             ("", Some("application/json"), Ok(Json)),
             ("", Some("application/*"), Ok(Json)),
             ("", Some("text/xml"), Ok(TextXml)),
-            ("", Some("text/html, application/xml;q=0.5, application/json;q=0.4"), Ok(ApplicationXml)),
+            (
+                "",
+                Some("text/html, application/xml;q=0.5, application/json;q=0.4"),
+                Ok(ApplicationXml),
+            ),
             ("", Some("text/*;q=0.1,application/xml;q=0.9"), Ok(ApplicationXml)),
             ("", Some("*/*, application/json"), Ok(Json)),
             ("", Some("application/json; charset=utf-8"), Ok(Json)),

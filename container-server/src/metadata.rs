@@ -43,11 +43,15 @@ impl Keeper {
 
     /// The user's own part of a name: `x-container-meta-color` is `color`.
     fn user_name(self, name: &str) -> Option<&str> {
-        name.strip_prefix(self.user_prefix()).filter(|rest| !rest.is_empty())
+        name.strip_prefix(self.user_prefix())
+            .filter(|rest| !rest.is_empty())
     }
 
     fn keeps(self, name: &str) -> bool {
-        let is_system = || name.strip_prefix(self.system_prefix()).is_some_and(|rest| !rest.is_empty());
+        let is_system = || {
+            name.strip_prefix(self.system_prefix())
+                .is_some_and(|rest| !rest.is_empty())
+        };
         let is_plain = || self == Keeper::Container && KEPT_CONTAINER_HEADERS.contains(&name);
         self.user_name(name).is_some() || is_system() || is_plain()
     }
@@ -55,7 +59,11 @@ impl Keeper {
     /// The items a request sets, all at the request's time. 400 for a value that is not UTF-8.
     pub fn items(self, headers: &HeaderMap, at: Timestamp) -> Result<Vec<Item>, Refusal> {
         let mut items = Vec::new();
-        for name in headers.keys().map(http::HeaderName::as_str).filter(|name| self.keeps(name)) {
+        for name in headers
+            .keys()
+            .map(http::HeaderName::as_str)
+            .filter(|name| self.keeps(name))
+        {
             let value = headers::text(headers, name);
             let value = value.ok_or_else(|| Refusal::BadRequest("Metadata must be valid UTF-8".into()))?;
             items.push((name.to_owned(), (value.to_owned(), at)));
@@ -64,16 +72,22 @@ impl Keeper {
     }
 
     /// 400 when the user metadata would be too much, once `items` are merged into what `record` holds.
-    pub fn check(self, record: Option<&ContainerRecord>, items: &[Item], limits: &Limits) -> Result<(), Refusal> {
+    pub fn check(
+        self,
+        record: Option<&ContainerRecord>,
+        items: &[Item],
+        limits: &Limits,
+    ) -> Result<(), Refusal> {
         let is_user = |name: &str| self.user_name(name).is_some();
         if !items.iter().any(|(name, _)| is_user(name)) {
             return Ok(());
         }
-        let replaced = |name: &str, at: &Timestamp| {
-            items.iter().any(|(new, (_, new_at))| new == name && new_at > at)
-        };
+        let replaced =
+            |name: &str, at: &Timestamp| items.iter().any(|(new, (_, new_at))| new == name && new_at > at);
         let known = record.into_iter().flat_map(|record| &record.metadata);
-        let kept = known.filter(|(name, (_, at))| !replaced(name, at)).map(|(name, (value, _))| (name, value));
+        let kept = known
+            .filter(|(name, (_, at))| !replaced(name, at))
+            .map(|(name, (value, _))| (name, value));
         // An item older than what is kept changes nothing; counting it is at worst one too many for a stale request.
         let all = kept.chain(items.iter().map(|(name, (value, _))| (name, value)));
         let (mut count, mut bytes) = (0, 0);
@@ -94,7 +108,9 @@ impl Keeper {
 
     /// Whether a check needs the record: only when user metadata is set.
     pub fn sets_user_metadata(self, items: &[Item]) -> bool {
-        items.iter().any(|(name, (value, _))| !value.is_empty() && self.user_name(name).is_some())
+        items
+            .iter()
+            .any(|(name, (value, _))| !value.is_empty() && self.user_name(name).is_some())
     }
 
     /// Writes the items in force into response headers.
@@ -110,7 +126,10 @@ mod tests {
     use super::*;
 
     fn headers(pairs: &[(&'static str, &str)]) -> HeaderMap {
-        pairs.iter().map(|(name, value)| (http::HeaderName::from_static(name), value.parse().unwrap())).collect()
+        pairs
+            .iter()
+            .map(|(name, value)| (http::HeaderName::from_static(name), value.parse().unwrap()))
+            .collect()
     }
 
     #[test]
@@ -124,24 +143,55 @@ mod tests {
             ("x-timestamp", "1"),
         ]);
         let at = Timestamp::from_secs(7);
-        let mut names: Vec<_> = Keeper::Container.items(&sent, at).unwrap().into_iter().map(|item| item.0).collect();
+        let mut names: Vec<_> = Keeper::Container
+            .items(&sent, at)
+            .unwrap()
+            .into_iter()
+            .map(|item| item.0)
+            .collect();
         names.sort();
-        assert_eq!(names, ["x-container-meta-color", "x-container-read", "x-container-sysmeta-quota"]);
-        assert_eq!(Keeper::Account.items(&sent, at).unwrap(), [(
-            "x-account-meta-color".to_owned(),
-            ("blue".to_owned(), at)
-        )]);
+        assert_eq!(
+            names,
+            [
+                "x-container-meta-color",
+                "x-container-read",
+                "x-container-sysmeta-quota"
+            ]
+        );
+        assert_eq!(
+            Keeper::Account.items(&sent, at).unwrap(),
+            [("x-account-meta-color".to_owned(), ("blue".to_owned(), at))]
+        );
     }
 
     #[test]
     fn limits_count_names_and_values_of_live_items() {
-        let limits = Limits { max_meta_count: 2, max_meta_overall_size: 10, ..Limits::default() };
+        let limits = Limits {
+            max_meta_count: 2,
+            max_meta_overall_size: 10,
+            ..Limits::default()
+        };
         let item = |name: &str, value: &str| (name.to_owned(), (value.to_owned(), Timestamp::from_secs(1)));
         let check = |items: &[Item]| Keeper::Account.check(None, items, &limits);
-        assert_eq!(check(&[item("x-account-meta-a", "1234"), item("x-account-meta-b", "1234")]), Ok(()));
-        assert!(check(&[item("x-account-meta-a", "1234"), item("x-account-meta-b", "12345")]).is_err());
+        assert_eq!(
+            check(&[item("x-account-meta-a", "1234"), item("x-account-meta-b", "1234")]),
+            Ok(())
+        );
+        assert!(
+            check(&[
+                item("x-account-meta-a", "1234"),
+                item("x-account-meta-b", "12345")
+            ])
+            .is_err()
+        );
         assert!(check(&["a", "b", "c"].map(|name| item(&format!("x-account-meta-{name}"), "1"))).is_err());
-        assert_eq!(check(&["a", "b", "c"].map(|name| item(&format!("x-account-meta-{name}"), ""))), Ok(()));
-        assert_eq!(check(&[item("x-account-sysmeta-a", "more than ten bytes")]), Ok(()));
+        assert_eq!(
+            check(&["a", "b", "c"].map(|name| item(&format!("x-account-meta-{name}"), ""))),
+            Ok(())
+        );
+        assert_eq!(
+            check(&[item("x-account-sysmeta-a", "more than ten bytes")]),
+            Ok(())
+        );
     }
 }

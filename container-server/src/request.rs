@@ -29,16 +29,27 @@ impl BackendPath {
         let bad = || Refusal::BadRequest(format!("Invalid path: {}", percent::quote(path)));
         let decoded = if path.contains('%') {
             let decoded = percent::unquote(path);
-            Cow::Owned(decoded.map_err(|_| Refusal::PreconditionFailed("Invalid UTF8 or contains NULL".into()))?)
+            Cow::Owned(
+                decoded.map_err(|_| Refusal::PreconditionFailed("Invalid UTF8 or contains NULL".into()))?,
+            )
         } else {
             Cow::Borrowed(path)
         };
         let mut parts = decoded.strip_prefix('/').ok_or_else(bad)?.splitn(5, '/');
-        let device = parts.next().filter(|device| !matches!(*device, "" | "." | "..")).ok_or_else(bad)?;
+        let device = parts
+            .next()
+            .filter(|device| !matches!(*device, "" | "." | ".."))
+            .ok_or_else(bad)?;
         // The partition is the proxy's business; here it only has to be one.
         let partition = parts.next().ok_or_else(bad)?;
-        if partition.is_empty() || !partition.bytes().all(|b| b.is_ascii_digit()) || partition.parse::<u32>().is_err() {
-            return Err(Refusal::BadRequest(format!("Invalid partition: {}", percent::quote_segment(partition))));
+        if partition.is_empty()
+            || !partition.bytes().all(|b| b.is_ascii_digit())
+            || partition.parse::<u32>().is_err()
+        {
+            return Err(Refusal::BadRequest(format!(
+                "Invalid partition: {}",
+                percent::quote_segment(partition)
+            )));
         }
         let account = AccountName::new(parts.next().ok_or_else(bad)?)?;
         let last = |part: &Option<&str>| part.is_none_or(str::is_empty);
@@ -51,7 +62,10 @@ impl BackendPath {
             };
         }
         let container = container.map(ContainerName::new).transpose()?;
-        let object = object.filter(|object| !object.is_empty()).map(ObjectName::new).transpose()?;
+        let object = object
+            .filter(|object| !object.is_empty())
+            .map(ObjectName::new)
+            .transpose()?;
         Self::checked(device, account, container, object)
     }
 
@@ -78,14 +92,22 @@ impl BackendPath {
                 return refuse("Invalid reserved-namespace object");
             }
             match (container.starts_with(RESERVED), object.starts_with(RESERVED)) {
-                (true, false) => return refuse("Invalid user-namespace object in reserved-namespace container"),
-                (false, true) => return refuse("Invalid reserved-namespace object in user-namespace container"),
+                (true, false) => {
+                    return refuse("Invalid user-namespace object in reserved-namespace container");
+                }
+                (false, true) => {
+                    return refuse("Invalid reserved-namespace object in user-namespace container");
+                }
                 (true, true) | (false, false) => {}
             }
         }
-        Ok(BackendPath { device: device.to_owned(), account, container, object })
+        Ok(BackendPath {
+            device: device.to_owned(),
+            account,
+            container,
+            object,
+        })
     }
-
 }
 
 impl From<NameError> for Refusal {
@@ -115,14 +137,24 @@ pub fn optional_timestamp(headers: &HeaderMap, name: &str) -> Result<Option<Time
     let Some(value) = headers.get(name) else {
         return Ok(None);
     };
-    let parsed = value.to_str().ok().and_then(|text| Timestamp::parse(text.trim()).ok());
-    parsed.map(Some).ok_or_else(|| Refusal::BadRequest(format!("Invalid {name} header")))
+    let parsed = value
+        .to_str()
+        .ok()
+        .and_then(|text| Timestamp::parse(text.trim()).ok());
+    parsed
+        .map(Some)
+        .ok_or_else(|| Refusal::BadRequest(format!("Invalid {name} header")))
 }
 
 /// A count or size that must be there: a whole number, not negative.
 pub fn required_number(headers: &HeaderMap, name: &str) -> Result<u64, Refusal> {
-    let value = headers.get(name).ok_or_else(|| Refusal::BadRequest(format!("Missing {name} header")))?;
-    let parsed = value.to_str().ok().and_then(|text| text.trim().parse::<u64>().ok());
+    let value = headers
+        .get(name)
+        .ok_or_else(|| Refusal::BadRequest(format!("Missing {name} header")))?;
+    let parsed = value
+        .to_str()
+        .ok()
+        .and_then(|text| text.trim().parse::<u64>().ok());
     // Counts are added as signed numbers: more than that cannot be a size.
     parsed
         .filter(|number| i64::try_from(*number).is_ok())
@@ -148,16 +180,28 @@ pub fn any_policy(headers: &HeaderMap) -> Result<Option<PolicyIndex>, Refusal> {
     let Some(value) = headers.get(name) else {
         return Ok(None);
     };
-    let index = value.to_str().ok().and_then(|text| PolicyIndex::parse(text.trim()));
-    index.map(Some).ok_or_else(|| Refusal::BadRequest(format!("Invalid {name} header")))
+    let index = value
+        .to_str()
+        .ok()
+        .and_then(|text| PolicyIndex::parse(text.trim()));
+    index
+        .map(Some)
+        .ok_or_else(|| Refusal::BadRequest(format!("Invalid {name} header")))
 }
 
 /// A policy index in some header, checked against the cluster's policies.
-pub fn named_policy(headers: &HeaderMap, name: &str, policies: &Policies) -> Result<Option<PolicyIndex>, Refusal> {
+pub fn named_policy(
+    headers: &HeaderMap,
+    name: &str,
+    policies: &Policies,
+) -> Result<Option<PolicyIndex>, Refusal> {
     let Some(value) = headers.get(name) else {
         return Ok(None);
     };
-    let index = value.to_str().ok().and_then(|text| PolicyIndex::parse(text.trim()));
+    let index = value
+        .to_str()
+        .ok()
+        .and_then(|text| PolicyIndex::parse(text.trim()));
     match index.filter(|index| policies.by_index(*index).is_some()) {
         Some(index) => Ok(Some(index)),
         None => {
@@ -192,20 +236,44 @@ mod tests {
         assert_eq!(shown("/d/1/a/c"), path(some("c"), None));
         assert_eq!(shown("/d/1/a/c/"), path(some("c"), None));
         assert_eq!(shown("/d/1/a/c/o/p%20q/"), path(some("c"), some("o/p q/")));
-        assert_eq!(shown("/d/1/a/%C3%BC/%00"), Err(Refusal::BadRequest(
-            "Invalid reserved-namespace object in user-namespace container".into()
-        )));
+        assert_eq!(
+            shown("/d/1/a/%C3%BC/%00"),
+            Err(Refusal::BadRequest(
+                "Invalid reserved-namespace object in user-namespace container".into()
+            ))
+        );
         assert_eq!(shown("/d/1/a/%00c/%00o"), path(some("\0c"), some("\0o")));
     }
 
     #[test]
     fn bad_paths_are_refused() {
         for path in [
-            "", "/", "/d", "/d/1", "/d/1/", "/d/1//c", "/d/1/a//o", "//1/a", "/../1/a", "/./1/a", "/d/x/a",
-            "/d/-1/a", "/d/+1/a", "/d/99999999999/a", "d/1/a", "/d/1/a%00b/c", "/d/1/a/c%00d",
+            "",
+            "/",
+            "/d",
+            "/d/1",
+            "/d/1/",
+            "/d/1//c",
+            "/d/1/a//o",
+            "//1/a",
+            "/../1/a",
+            "/./1/a",
+            "/d/x/a",
+            "/d/-1/a",
+            "/d/+1/a",
+            "/d/99999999999/a",
+            "d/1/a",
+            "/d/1/a%00b/c",
+            "/d/1/a/c%00d",
         ] {
-            assert!(matches!(BackendPath::parse(path), Err(Refusal::BadRequest(_))), "{path}");
+            assert!(
+                matches!(BackendPath::parse(path), Err(Refusal::BadRequest(_))),
+                "{path}"
+            );
         }
-        assert!(matches!(BackendPath::parse("/d/1/a/%ff"), Err(Refusal::PreconditionFailed(_))));
+        assert!(matches!(
+            BackendPath::parse("/d/1/a/%ff"),
+            Err(Refusal::PreconditionFailed(_))
+        ));
     }
 }

@@ -5,6 +5,7 @@ use crate::errors::Refusal;
 use crate::request;
 use http::StatusCode;
 use http::request::Parts;
+use martlet_protocol::record::ContainerRecord;
 use martlet_service::{Response, respond};
 use martlet_storage::{DeleteContainerOutcome, Space};
 
@@ -14,10 +15,13 @@ impl AccountServer {
         let timestamp = request::timestamp(&head.headers)?;
         let device = self.device(at)?;
         let known = device.container(Space::Accounts, at.hash).await?;
-        if !known.as_ref().is_some_and(|record| !record.is_deleted()) {
+        if known.as_ref().is_none_or(ContainerRecord::is_deleted) {
             return Err(Refusal::NotFound(deleted_mark(known.as_ref())));
         }
-        match device.delete_container(Space::Accounts, at.hash, timestamp, |_| None).await? {
+        match device
+            .delete_container(Space::Accounts, at.hash, timestamp, |_| None)
+            .await?
+        {
             DeleteContainerOutcome::Deleted { record, .. } => {
                 let mut response = respond::empty(StatusCode::NO_CONTENT);
                 response.headers_mut().extend(deleted_mark(Some(&record)));

@@ -47,13 +47,23 @@ impl AccountServer {
         salt: HashSalt,
         policies: Policies,
     ) -> Arc<Self> {
-        Arc::new(AccountServer { config, devices, clock, salt, policies })
+        Arc::new(AccountServer {
+            config,
+            devices,
+            clock,
+            salt,
+            policies,
+        })
     }
 
     async fn route(&self, head: &Parts) -> Result<Response, Refusal> {
         let path = BackendPath::parse(head.uri.path())?;
         let hash = self.salt.hash(&path.account, None, None);
-        let at = Addressed { device: path.device, account: path.account, hash };
+        let at = Addressed {
+            device: path.device,
+            account: path.account,
+            hash,
+        };
         match (&head.method, path.container, path.object) {
             (&Method::PUT, Some(container), None) => self.put_row(head, &at, container).await,
             (_, Some(_), _) => Err(Refusal::BadRequest("Invalid path".into())),

@@ -29,7 +29,10 @@ impl AccountServer {
             default_policy: Default::default(),
             metadata,
         };
-        let status = match device.put_container(Space::Accounts, at.hash, put, |_| None).await? {
+        let status = match device
+            .put_container(Space::Accounts, at.hash, put, |_| None)
+            .await?
+        {
             PutContainerOutcome::Created { .. } => StatusCode::CREATED,
             PutContainerOutcome::Updated { .. } => StatusCode::ACCEPTED,
             // Deleted by another request while this one was under way. Accounts have no policy to conflict over.

@@ -22,7 +22,8 @@ impl AccountServer {
         container: ContainerName,
     ) -> Result<Response, Refusal> {
         let sent = &head.headers;
-        let timestamp = request::optional_timestamp(sent, header::X_TIMESTAMP)?.unwrap_or_else(|| self.clock.now());
+        let timestamp =
+            request::optional_timestamp(sent, header::X_TIMESTAMP)?.unwrap_or_else(|| self.clock.now());
         let row = ContainerRow {
             name: container.into(),
             put_timestamp: request::required_timestamp(sent, header::X_PUT_TIMESTAMP)?,
@@ -46,8 +47,21 @@ impl AccountServer {
             default_policy: Default::default(),
             metadata: Vec::new(),
         });
-        let done = if row.delete_timestamp > row.put_timestamp { StatusCode::NO_CONTENT } else { StatusCode::CREATED };
-        match device.put_rows(Space::Accounts, at.hash, vec![Row::Container(row)], create, |_| None).await? {
+        let done = if row.delete_timestamp > row.put_timestamp {
+            StatusCode::NO_CONTENT
+        } else {
+            StatusCode::CREATED
+        };
+        match device
+            .put_rows(
+                Space::Accounts,
+                at.hash,
+                vec![Row::Container(row)],
+                create,
+                |_| None,
+            )
+            .await?
+        {
             RowsOutcome::Stored => Ok(respond::empty(done)),
             RowsOutcome::NoContainer => Err(Refusal::missing()),
         }

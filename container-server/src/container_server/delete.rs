@@ -17,7 +17,10 @@ impl ContainerServer {
         let caller = Caller::read(sent)?;
         let device = self.device(at)?;
         let (compose, composed) = self.updates.composer(&caller);
-        let entry = match device.delete_container(Space::Containers, at.hash, timestamp, compose).await? {
+        let entry = match device
+            .delete_container(Space::Containers, at.hash, timestamp, compose)
+            .await?
+        {
             DeleteContainerOutcome::Deleted { outbox, .. } => outbox,
             DeleteContainerOutcome::NotFound => return Err(Refusal::missing()),
             DeleteContainerOutcome::NotEmpty | DeleteContainerOutcome::Conflict { .. } => {

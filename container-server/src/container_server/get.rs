@@ -37,11 +37,17 @@ impl ContainerServer {
         }
         let device = self.device(at)?;
         let record = existing(&device, at).await?;
-        let entries = device.list(Space::Containers, at.hash, &wanted, whole_rows).await?;
+        let entries = device
+            .list(Space::Containers, at.hash, &wanted, whole_rows)
+            .await?;
         let entries: Vec<_> = entries.into_iter().filter_map(object_entry).collect();
         let mut out = describe(&record, &device);
         out.insert("x-backend-record-type", HeaderValue::from_static("object"));
-        set(&mut out, "x-backend-record-storage-policy-index", &record.policy.to_string());
+        set(
+            &mut out,
+            "x-backend-record-storage-policy-index",
+            &record.policy.to_string(),
+        );
         if whole_rows {
             return ListingFormat::Json.respond_rows(out, &entries);
         }

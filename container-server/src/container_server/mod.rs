@@ -53,14 +53,27 @@ impl ContainerServer {
     ) -> Arc<Self> {
         let timeout = Duration::from_millis(config.account_update_timeout_ms);
         let updates = AccountUpdates::new(client, account_targets, clock, timeout);
-        Arc::new(ContainerServer { config, devices, updates, salt, policies })
+        Arc::new(ContainerServer {
+            config,
+            devices,
+            updates,
+            salt,
+            policies,
+        })
     }
 
     async fn route(&self, head: &Parts) -> Result<Response, Refusal> {
         let path = BackendPath::parse(head.uri.path())?;
-        let container = path.container.ok_or_else(|| Refusal::BadRequest("Container is required".into()))?;
+        let container = path
+            .container
+            .ok_or_else(|| Refusal::BadRequest("Container is required".into()))?;
         let hash = self.salt.hash(&path.account, Some(&container), None);
-        let at = Addressed { device: path.device, account: path.account, container, hash };
+        let at = Addressed {
+            device: path.device,
+            account: path.account,
+            container,
+            hash,
+        };
         match (&head.method, path.object) {
             (&Method::PUT, Some(object)) => self.put_row(head, &at, object).await,
             (&Method::DELETE, Some(object)) => self.delete_row(head, &at, object).await,

@@ -19,7 +19,10 @@ impl ContainerServer {
             let known = device.container(Space::Containers, at.hash).await?;
             Keeper::Container.check(known.as_ref(), &metadata, &self.config.limits)?;
         }
-        match device.post_container(Space::Containers, at.hash, timestamp, metadata).await? {
+        match device
+            .post_container(Space::Containers, at.hash, timestamp, metadata)
+            .await?
+        {
             Some(_) => Ok(respond::empty(StatusCode::NO_CONTENT)),
             None => Err(Refusal::missing()),
         }

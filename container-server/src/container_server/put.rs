@@ -36,13 +36,18 @@ impl ContainerServer {
             metadata,
         };
         let (compose, composed) = self.updates.composer(&caller);
-        let (status, record, entry) = match device.put_container(Space::Containers, at.hash, put, compose).await? {
+        let (status, record, entry) = match device
+            .put_container(Space::Containers, at.hash, put, compose)
+            .await?
+        {
             PutContainerOutcome::Created { record, outbox } => (StatusCode::CREATED, record, outbox),
             PutContainerOutcome::Updated { record, outbox } => (StatusCode::ACCEPTED, record, outbox),
             PutContainerOutcome::PolicyConflict { existing, .. } => {
                 return Ok(with_policy(StatusCode::CONFLICT, existing));
             }
-            PutContainerOutcome::Older { record } => return Ok(with_policy(StatusCode::CONFLICT, record.policy)),
+            PutContainerOutcome::Older { record } => {
+                return Ok(with_policy(StatusCode::CONFLICT, record.policy));
+            }
         };
         match self.updates.send(&device, entry, composed, &caller).await {
             Told::Settled => {}
@@ -54,6 +59,10 @@ impl ContainerServer {
 
 fn with_policy(status: StatusCode, policy: PolicyIndex) -> Response {
     let mut response = respond::empty(status);
-    set(response.headers_mut(), header::X_BACKEND_STORAGE_POLICY_INDEX, &policy.to_string());
+    set(
+        response.headers_mut(),
+        header::X_BACKEND_STORAGE_POLICY_INDEX,
+        &policy.to_string(),
+    );
     response
 }

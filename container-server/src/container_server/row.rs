@@ -20,7 +20,12 @@ const AUTO_CREATE: &str = "x-backend-auto-create";
 
 impl ContainerServer {
     /// 201, or 404 when the container was never here.
-    pub(super) async fn put_row(&self, head: &Parts, at: &Addressed, object: ObjectName) -> Result<Response, Refusal> {
+    pub(super) async fn put_row(
+        &self,
+        head: &Parts,
+        at: &Addressed,
+        object: ObjectName,
+    ) -> Result<Response, Refusal> {
         let sent = &head.headers;
         let timestamp = request::timestamp(sent)?;
         let row = ObjectRow {
@@ -69,11 +74,16 @@ impl ContainerServer {
         row: ObjectRow,
         done: StatusCode,
     ) -> Result<Response, Refusal> {
-        let create = self.may_create(at, sent).then(|| created_by_row(at, row.timestamp, row.policy));
+        let create = self
+            .may_create(at, sent)
+            .then(|| created_by_row(at, row.timestamp, row.policy));
         let device = self.device(at)?;
         let (updates, caller) = (self.updates.clone(), Caller::of_row(sent));
         let outbox = move |record: &ContainerRecord| updates.compose(record, &caller);
-        match device.put_rows(Space::Containers, at.hash, vec![Row::Object(row)], create, outbox).await? {
+        match device
+            .put_rows(Space::Containers, at.hash, vec![Row::Object(row)], create, outbox)
+            .await?
+        {
             RowsOutcome::Stored => Ok(respond::empty(done)),
             RowsOutcome::NoContainer => Err(Refusal::missing()),
         }
