@@ -118,14 +118,17 @@ fn refuse_multipart(map: &HeaderMap) -> Result<(), Refusal> {
     Ok(())
 }
 
-/// The length a caller announced. Neither a length nor chunks means, in HTTP, a body of no bytes.
+/// The length a caller announced: of the framing, or what the proxy was told of a body it sends in chunks.
 fn announced_length(map: &HeaderMap, body: &Body) -> Result<Option<u64>, Refusal> {
-    let Some(length) = text(map, "content-length")? else {
+    let announced = match text(map, "content-length")? {
+        Some(length) => Some(length),
+        None => text(map, "x-backend-obj-content-length")?,
+    };
+    let Some(length) = announced.map(str::trim) else {
         return Ok(body.content_length());
     };
-    let digits = length.trim();
-    let is_number = !digits.is_empty() && digits.bytes().all(|b| b.is_ascii_digit());
-    match digits.parse() {
+    let is_number = !length.is_empty() && length.bytes().all(|b| b.is_ascii_digit());
+    match length.parse() {
         Ok(length) if is_number => Ok(Some(length)),
         _ => Err(Refusal::bad_request("Invalid Content-Length header value")),
     }

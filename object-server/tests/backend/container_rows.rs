@@ -252,7 +252,7 @@ async fn of_several_targets_only_those_that_wait_stay() {
 
 #[tokio::test]
 async fn a_commit_ends_although_its_caller_has_left() {
-    let house = House::new();
+    let house = House::with(|config| config.settings.container_update_timeout_ms = 50);
     house.containers.answer_with(SILENT);
     let (mut sender, body) = Body::channel(1);
     let request = put("5").with_all(&CONTAINER).stream(body).into_request();
@@ -268,7 +268,6 @@ async fn a_commit_ends_although_its_caller_has_left() {
     drop(call);
     let answer = ask("GET").send(&house).await;
     assert_eq!((answer.status, answer.text()), (200, "data"));
-    house.containers.answer_with(201);
     house.server.drain(std::time::Duration::from_secs(10)).await;
     assert_eq!(
         house.outbox().await.len(),

@@ -4,8 +4,8 @@ use bytes::Bytes;
 use http::{HeaderMap, HeaderName, HeaderValue, Method, StatusCode};
 use martlet_node_client::{NodeClient, NodeClientConfig};
 use martlet_object_server::{ObjectServer, ObjectServerConfig};
-use martlet_protocol::hash::{HashSalt, PathHash};
-use martlet_protocol::policy::{Policies, PolicyIndex};
+use martlet_protocol::hash::HashSalt;
+use martlet_protocol::policy::Policies;
 use martlet_protocol::timestamp::Timestamp;
 use martlet_protocol::update::Update;
 use martlet_service::{Body, BodyError, BoxFuture, Clock, Handler, Request, Response, headers, respond};
@@ -14,7 +14,6 @@ use std::sync::atomic::{AtomicU16, Ordering};
 use std::sync::{Arc, Mutex};
 use tempfile::TempDir;
 
-pub const POLICY: PolicyIndex = PolicyIndex(0);
 /// Where the container server of these tests is.
 pub const CONTAINER: [(&str, &str); 3] = [
     ("x-container-host", "10.0.0.9:6201"),
@@ -130,16 +129,11 @@ impl House {
     }
 }
 
-pub fn salt() -> HashSalt {
+fn salt() -> HashSalt {
     HashSalt {
         prefix: String::new(),
         suffix: "test".into(),
     }
-}
-
-/// Of `/a/c/o`.
-pub fn hash() -> PathHash {
-    salt().hash("a", Some("c"), Some("o"))
 }
 
 /// A request to be sent.

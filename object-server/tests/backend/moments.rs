@@ -234,6 +234,19 @@ async fn expired_objects_are_gone_for_clients_and_there_for_copies() {
 }
 
 #[tokio::test]
+async fn objects_expire_by_the_servers_clock() {
+    let house = House::new();
+    put("5")
+        .with("x-delete-after", "1000010")
+        .body("data")
+        .send(&house)
+        .await;
+    assert_eq!(get(&house).await.header("x-delete-at"), Some("1000015"));
+    house.clock.advance_secs(16);
+    assert_eq!(get(&house).await.status, 404);
+}
+
+#[tokio::test]
 async fn copies_may_be_made_of_what_has_expired() {
     let house = House::new();
     let late = put("100")
