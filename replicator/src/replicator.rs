@@ -1,0 +1,436 @@
+//! One full round on demand: every local device pulls what it missed and pushes home what it holds for others.
+//!
+//! The decisions are in [`crate::planner`]; here and in `pull.rs` and `push.rs` they are carried out. When a device has
+//! pulled from enough of the others (see [`planner::allowed_unreachable`]) it is marked as synced at the moment the round
+//! began: from then on the proxy may trust it to answer alone.
+
+use crate::account_report::AccountReports;
+use crate::peer::{Peer, PeerError};
+use crate::planner::{self, Digest, Holdings, Proof};
+use crate::report::{DeviceReport, PassReport, Tally};
+use arc_swap::ArcSwap;
+use futures_util::future::join_all;
+use martlet_node_client::{Node, NodeClient};
+use martlet_protocol::hash::HashSalt;
+use martlet_protocol::timestamp::Timestamp;
+use martlet_ring::{Ring, RingSet};
+use martlet_service::Clock;
+use martlet_storage::{Device, DeviceSet, Space, StorageError, Version};
+use std::collections::{BTreeMap, BTreeSet};
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::{Duration, Instant};
+
+/// The rings in force; a reload swaps the whole set.
+pub type Rings = Arc<ArcSwap<RingSet>>;
+
+/// What a node's replicator must know of itself, and its bounds.
+#[derive(Clone, Debug)]
+pub struct ReplicatorConfig {
+    /// Where this node listens, as the rings write it: ring devices at these addresses are local.
+    pub addresses: Vec<(String, u16)>,
+    /// Records of one device that are compared, pulled or pushed at once.
+    pub concurrency: usize,
+    /// For one question to a peer and its answer, milliseconds. Bodies have the client's stall timeout instead.
+    pub call_timeout_ms: u64,
+    /// Every so many rounds all digests are compared, whatever the change logs say.
+    pub full_compare_rounds: u64,
+    /// Entries of the change log that are kept for peers; who was away longer compares all digests.
+    pub kept_changes: u64,
+}
+
+impl Default for ReplicatorConfig {
+    fn default() -> Self {
+        ReplicatorConfig {
+            addresses: Vec::new(),
+            concurrency: 16,
+            call_timeout_ms: 10_000,
+            full_compare_rounds: 20,
+            kept_changes: 100_000,
+        }
+    }
+}
+
+/// Makes the copies on the local devices agree with those of all other devices. Clones share everything.
+#[derive(Clone)]
+pub struct Replicator(Arc<Shared>);
+
+struct Shared {
+    config: ReplicatorConfig,
+    devices: DeviceSet,
+    rings: Rings,
+    client: NodeClient,
+    clock: Clock,
+    salt: HashSalt,
+    memory: Mutex<Memory>,
+    /// A pass on demand waits for the one under way, then makes its own.
+    one_at_a_time: tokio::sync::Mutex<()>,
+}
+
+/// What one round leaves for the next.
+#[derive(Default)]
+struct Memory {
+    round: u64,
+    rings: Option<Arc<RingSet>>,
+    proofs: BTreeMap<ProofKey, Proof>,
+}
+
+/// Local device, space, peer.
+type ProofKey = (String, Space, String);
+
+/// What all local devices share in one round.
+pub(crate) struct Round {
+    pub number: u64,
+    /// All digests are compared in this round.
+    pub is_full: bool,
+    rings: Arc<RingSet>,
+    /// Peers found silent; nobody waits for them again in this round.
+    silent: Mutex<BTreeSet<String>>,
+}
+
+impl Round {
+    pub fn is_silent(&self, peer: &Node) -> bool {
+        self.silent
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
+            .contains(&node_name(peer))
+    }
+}
+
+/// A device's round over one space.
+pub(crate) struct SpaceRound<'a> {
+    pub replicator: &'a Replicator,
+    pub round: &'a Round,
+    pub device_name: &'a str,
+    pub device: &'a Device,
+    pub space: Space,
+    pub ring: &'a Ring,
+    /// The device's id in this ring, when it has one.
+    pub id: Option<u32>,
+    pub holdings: Holdings,
+    pub tally: &'a Tally,
+}
+
+/// `device@ip:port`.
+pub fn node_name(node: &Node) -> String {
+    format!("{}@{}:{}", node.device, node.ip, node.port)
+}
+
+impl Replicator {
+    pub fn new(
+        config: ReplicatorConfig,
+        devices: DeviceSet,
+        rings: Rings,
+        client: NodeClient,
+        clock: Clock,
+        salt: HashSalt,
+    ) -> Self {
+        Replicator(Arc::new(Shared {
+            config,
+            devices,
+            rings,
+            client,
+            clock,
+            salt,
+            memory: Mutex::default(),
+            one_at_a_time: tokio::sync::Mutex::new(()),
+        }))
+    }
+
+    /// One full round over all local devices, objects of every policy, containers and accounts.
+    pub async fn pass(&self) -> PassReport {
+        let _alone = self.0.one_at_a_time.lock().await;
+        let clock_started = Instant::now();
+        let round = self.begin_round();
+        let started = self.0.clock.now();
+        let local: Vec<(String, Device)> = self.0.devices.iter().collect();
+        let work = local
+            .iter()
+            .map(|(name, device)| self.device_round(&round, name, device, started));
+        let mut devices: BTreeMap<String, DeviceReport> = BTreeMap::new();
+        for (report, (name, _)) in join_all(work).await.into_iter().zip(&local) {
+            devices.insert(name.clone(), report);
+        }
+        for name in self.0.devices.names() {
+            // Not mounted: nothing can be said of it, and nothing was done for it.
+            devices.entry(name).or_default();
+        }
+        let took = clock_started.elapsed();
+        metrics::histogram!("martlet_replicator_pass_seconds").record(took.as_secs_f64());
+        PassReport {
+            started: started.normal(),
+            took_ms: took.as_millis() as u64,
+            complete: devices.values().all(|device| device.complete),
+            unreachable: devices
+                .values()
+                .flat_map(|device| device.unreachable.iter().cloned())
+                .collect(),
+            devices,
+        }
+    }
+
+    /// Whether a device, as [`PassReport::unreachable`] names it, answers now.
+    pub async fn answers(&self, name: &str) -> bool {
+        let rings = self.0.rings.load_full();
+        let found = spaces(&rings)
+            .into_iter()
+            .find_map(|(_, ring)| ring.devices().find(|node| node_name(node) == name));
+        match found {
+            Some(node) => self.peer(node).ping().await.is_ok(),
+            // The ring no longer has it: nobody waits for it.
+            None => true,
+        }
+    }
+
+    /// Starts a round. After a change of the rings nothing that was proved before counts: a device that has become
+    /// primary for a partition has none of its data yet.
+    fn begin_round(&self) -> Round {
+        let rings = self.0.rings.load_full();
+        let mut memory = self.0.memory.lock().unwrap_or_else(PoisonError::into_inner);
+        memory.round += 1;
+        let is_changed = memory
+            .rings
+            .as_ref()
+            .is_some_and(|known| !Arc::ptr_eq(known, &rings));
+        memory.rings = Some(rings.clone());
+        if is_changed {
+            memory.proofs.clear();
+            for (_, device) in self.0.devices.iter() {
+                device.set_synced_at(Timestamp::ZERO);
+            }
+        }
+        Round {
+            number: memory.round,
+            is_full: memory
+                .round
+                .is_multiple_of(self.0.config.full_compare_rounds.max(1)),
+            rings,
+            silent: Mutex::default(),
+        }
+    }
+
+    async fn device_round(
+        &self,
+        round: &Round,
+        name: &str,
+        device: &Device,
+        started: Timestamp,
+    ) -> DeviceReport {
+        let tally = Tally::default();
+        let complete = match self.all_spaces(round, name, device, &tally).await {
+            Ok(complete) => complete,
+            Err(error) => {
+                tracing::error!(device = name, %error, "the device failed in a replication round");
+                tally.failed(1);
+                false
+            }
+        };
+        if complete {
+            device.set_synced_at(started);
+        }
+        let report = tally.report(complete);
+        if report.pulled + report.pushed + report.removed + report.failures > 0 {
+            tracing::info!(device = name, ?report, "replication round");
+        }
+        metrics::gauge!("martlet_replicator_remaining_records", "device" => name.to_owned())
+            .set(report.remaining as f64);
+        report
+    }
+
+    /// First everything is pulled, in every space: what is missing here is the least replicated. Then copies go home.
+    async fn all_spaces(
+        &self,
+        round: &Round,
+        name: &str,
+        device: &Device,
+        tally: &Tally,
+    ) -> Result<bool, StorageError> {
+        let holds_anything = !device.spaces().await?.is_empty();
+        let spaces: Vec<SpaceRound<'_>> = spaces(&round.rings)
+            .into_iter()
+            .map(|(space, ring)| self.space_round(round, name, device, tally, space, ring))
+            .collect();
+        let mut complete = true;
+        for space in spaces.iter().filter(|space| space.holdings.any()) {
+            let silent = space.pull().await?;
+            let replicas = space.ring.replica_count() as usize;
+            complete &= silent <= planner::allowed_unreachable(replicas, holds_anything);
+        }
+        complete &= tally.failures() == 0;
+        for space in &spaces {
+            space.push_home().await?;
+            let last = device.last_sequence(space.space);
+            device
+                .trim_changes(space.space, last.saturating_sub(self.0.config.kept_changes))
+                .await?;
+        }
+        Ok(complete)
+    }
+
+    fn space_round<'a>(
+        &'a self,
+        round: &'a Round,
+        name: &'a str,
+        device: &'a Device,
+        tally: &'a Tally,
+        space: Space,
+        ring: &'a Ring,
+    ) -> SpaceRound<'a> {
+        let id = ring
+            .devices()
+            .find(|node| node.device == name && self.is_local(node))
+            .map(|node| node.id);
+        let holdings = match id {
+            Some(id) => holdings(ring, id),
+            None => Holdings::none(ring.part_power()),
+        };
+        SpaceRound {
+            replicator: self,
+            round,
+            device_name: name,
+            device,
+            space,
+            ring,
+            id,
+            holdings,
+            tally,
+        }
+    }
+
+    fn is_local(&self, node: &Node) -> bool {
+        self.0
+            .config
+            .addresses
+            .iter()
+            .any(|(ip, port)| *ip == node.ip && *port == node.port)
+    }
+
+    pub(crate) fn peer(&self, node: &Node) -> Peer {
+        let deadline = Duration::from_millis(self.0.config.call_timeout_ms);
+        Peer::new(self.0.client.clone(), node.clone(), deadline)
+    }
+
+    pub(crate) fn concurrency(&self) -> usize {
+        self.0.config.concurrency.max(1)
+    }
+
+    pub(crate) fn salt(&self) -> &HashSalt {
+        &self.0.salt
+    }
+
+    pub(crate) fn reports(&self) -> AccountReports {
+        AccountReports::new(self.0.rings.clone(), self.0.salt.clone(), self.0.clock.clone())
+    }
+
+    pub(crate) fn proof(&self, key: &ProofKey) -> Option<Proof> {
+        self.0
+            .memory
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
+            .proofs
+            .get(key)
+            .cloned()
+    }
+
+    /// Keeps a proof, or with `None` forgets the one that was there.
+    pub(crate) fn set_proof(&self, key: ProofKey, proof: Option<Proof>) {
+        let mut memory = self.0.memory.lock().unwrap_or_else(PoisonError::into_inner);
+        match proof {
+            Some(proof) => memory.proofs.insert(key, proof),
+            None => memory.proofs.remove(&key),
+        };
+    }
+}
+
+/// Every space that the rings place, accounts and containers first: they are small, and listings need them.
+fn spaces(rings: &RingSet) -> Vec<(Space, &Ring)> {
+    let objects = rings
+        .objects
+        .iter()
+        .map(|(policy, ring)| (Space::Objects(*policy), ring));
+    [
+        (Space::Accounts, &rings.account),
+        (Space::Containers, &rings.container),
+    ]
+    .into_iter()
+    .chain(objects)
+    .collect()
+}
+
+fn holdings(ring: &Ring, id: u32) -> Holdings {
+    let mut primary = vec![false; ring.partition_count() as usize];
+    for row in ring.rows() {
+        for (held, owner) in primary.iter_mut().zip(row.ids()) {
+            *held |= owner == id;
+        }
+    }
+    Holdings::new(ring.part_power(), primary)
+}
+
+impl SpaceRound<'_> {
+    pub fn proof_key(&self, peer: &Peer) -> ProofKey {
+        (self.device_name.to_owned(), self.space, node_name(peer.node()))
+    }
+
+    pub async fn digests(&self) -> Result<Vec<Digest>, StorageError> {
+        let mut digests = self.device.digests(self.space).await?;
+        digests.sort_unstable();
+        Ok(digests)
+    }
+
+    /// All versions below a prefix here, ascending.
+    pub async fn versions(&self, prefix: u16) -> Result<Vec<Version>, StorageError> {
+        let mut versions: Vec<Version> = Vec::new();
+        loop {
+            let after = versions.last().map(|last| last.hash);
+            let page = self
+                .device
+                .versions(self.space, prefix, after, crate::wire::MAX_VERSIONS)
+                .await?;
+            let full = page.len() >= crate::wire::MAX_VERSIONS;
+            versions.extend(page);
+            if !full {
+                return Ok(versions);
+            }
+        }
+    }
+
+    /// A peer does not answer: it is left out for the rest of the round.
+    pub fn note_silent(&self, peer: &Peer, error: &PeerError) {
+        let name = node_name(peer.node());
+        let mut silent = self.round.silent.lock().unwrap_or_else(PoisonError::into_inner);
+        if silent.insert(name.clone()) {
+            tracing::info!(peer = name, %error, "a device does not answer the replicator");
+        }
+        self.tally.unreachable(name);
+    }
+
+    /// One thing could not be pulled or pushed; the next round tries again.
+    pub fn note_failure(&self, peer: &Peer, error: &PeerError, what: &str) {
+        self.tally.failed(1);
+        if error.local() == Some(&StorageError::Full) {
+            self.tally.note_full();
+        }
+        tracing::info!(
+            device = self.device_name,
+            peer = node_name(peer.node()),
+            space = crate::wire::space_name(self.space),
+            %error,
+            what,
+            "replication failed for now"
+        );
+    }
+}
+
+/// Tries again when a device, here or there, has too much to do for the moment.
+pub(crate) async fn patiently<T, F>(mut work: impl FnMut() -> F) -> Result<T, PeerError>
+where
+    F: Future<Output = Result<T, PeerError>>,
+{
+    for pause_ms in [10, 50, 250, 1_000] {
+        match work().await {
+            Err(error) if error.is_busy() => tokio::time::sleep(Duration::from_millis(pause_ms)).await,
+            other => return other,
+        }
+    }
+    work().await
+}
