@@ -41,7 +41,8 @@ pub trait Credentials: Send + Sync {
 }
 
 /// What an operator may choose.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, serde::Serialize, serde::Deserialize)]
+#[serde(deny_unknown_fields, default)]
 pub struct S3Config {
     /// The region that signatures must name.
     pub region: String,
