@@ -1,0 +1,497 @@
+//! A cluster of devices for tests: four nodes with one device each, three replicas, no proxy. Writes are made on the
+//! devices that a test names, as if the others had been away.
+
+use arc_swap::ArcSwap;
+use bytes::Bytes;
+use http::{Method, StatusCode};
+use martlet_node_client::{NodeClient, NodeClientConfig};
+use martlet_protocol::hash::{HashSalt, PathHash};
+use martlet_protocol::policy::PolicyIndex;
+use martlet_protocol::record::{ObjectMeta, ObjectRecord};
+use martlet_protocol::timestamp::Timestamp;
+use martlet_replicator::{
+    DeviceReport, Expirer, ExpirerConfig, PassReport, ReplicationServer, Replicator, ReplicatorConfig, Rings,
+    Updater, UpdaterConfig,
+};
+use martlet_ring::{Device as Node, Ring, RingParts, RingSet, Row as RingRow};
+use martlet_service::{
+    BoxFuture, Clock, Handler, Request, Response, ServeOptions, Shutdown, ShutdownTrigger, respond,
+};
+use martlet_storage::{
+    DeleteObject, Device, DeviceConfig, DeviceIdentity, DeviceSet, PutObject, Reserve, Space, StorageError,
+    Version,
+};
+use std::collections::BTreeMap;
+use std::path::{Path, PathBuf};
+use std::sync::{Arc, Mutex};
+
+pub const POLICY: PolicyIndex = PolicyIndex(0);
+pub const OBJECTS: Space = Space::Objects(POLICY);
+pub const ACCOUNT: &str = "AUTH_test";
+pub const CONTAINER: &str = "c";
+pub const NODES: usize = 4;
+const PART_POWER: u32 = 4;
+
+pub struct Cluster {
+    pub nodes: Vec<TestNode>,
+    pub rings: Rings,
+    pub client: NodeClient,
+    pub clock: Clock,
+    pub salt: HashSalt,
+    /// Rows that arrived at container and account servers, and what these answer.
+    pub rows: Arc<RowServer>,
+    sockets: bool,
+    _shutdown: ShutdownTrigger,
+    _folder: tempfile::TempDir,
+}
+
+pub struct TestNode {
+    pub name: String,
+    pub port: u16,
+    pub path: PathBuf,
+    pub devices: DeviceSet,
+    pub replicator: Replicator,
+    pub updater: Updater,
+    pub expirer: Expirer,
+}
+
+/// Stands where container and account servers stand: writes down what it is told.
+#[derive(Default)]
+pub struct RowServer {
+    pub answer: Mutex<Option<StatusCode>>,
+    /// Method, path, timestamp.
+    pub told: Mutex<Vec<(Method, String, String)>>,
+}
+
+impl RowServer {
+    pub fn answer_with(&self, status: StatusCode) {
+        *self.answer.lock().unwrap() = Some(status);
+    }
+
+    pub fn told(&self) -> Vec<(Method, String, String)> {
+        self.told.lock().unwrap().clone()
+    }
+}
+
+struct NodeHandler {
+    replication: ReplicationServer,
+    rows: Arc<RowServer>,
+}
+
+impl Handler for NodeHandler {
+    fn call(&self, request: Request) -> BoxFuture<'_, Response> {
+        if request.uri().path().split('/').nth(2) == Some("martlet") {
+            return self.replication.call(request);
+        }
+        Box::pin(async move {
+            let status = self.rows.answer.lock().unwrap().unwrap_or(StatusCode::CREATED);
+            if status.is_success() {
+                let timestamp = request.headers()["x-timestamp"].to_str().unwrap().to_owned();
+                let told = (
+                    request.method().clone(),
+                    request.uri().path().to_owned(),
+                    timestamp,
+                );
+                self.rows.told.lock().unwrap().push(told);
+            }
+            respond::empty(status)
+        })
+    }
+}
+
+/// Partition `p` is on devices `p`, `p + 1` and `p + 2`, counted round.
+pub fn ring(ports: &[u16], rotation: usize) -> Ring {
+    let devices = (0..NODES)
+        .map(|id| {
+            Some(Node {
+                id: id as u32,
+                ..Node::at("127.0.0.1", ports[id], &format!("d{id}"))
+            })
+        })
+        .collect();
+    let row = |replica: usize| {
+        let owner = |partition: usize| ((partition + replica + rotation) % NODES) as u16;
+        RingRow::Narrow((0..1 << PART_POWER).map(owner).collect())
+    };
+    let rows = (0..3).map(row).collect();
+    Ring::new(RingParts {
+        part_power: PART_POWER,
+        devices,
+        rows,
+        version: None,
+        next_part_power: None,
+    })
+    .unwrap()
+}
+
+pub fn ring_set(ports: &[u16], rotation: usize) -> RingSet {
+    RingSet {
+        account: ring(ports, rotation),
+        container: ring(ports, rotation),
+        objects: BTreeMap::from([(POLICY, ring(ports, rotation))]),
+    }
+}
+
+fn device_config(path: &Path, name: &str) -> DeviceConfig {
+    let identity = DeviceIdentity {
+        cluster: "test".into(),
+        device: name.into(),
+    };
+    DeviceConfig {
+        reserve: Reserve::Bytes(0),
+        ..DeviceConfig::new(path, identity)
+    }
+}
+
+pub fn at(secs: u64) -> Timestamp {
+    Timestamp::from_secs(1_000_000 + secs)
+}
+
+impl Cluster {
+    /// Calls stay in the process.
+    pub async fn start() -> Cluster {
+        Self::start_with(false).await
+    }
+
+    /// Calls go over sockets.
+    pub async fn start_over_sockets() -> Cluster {
+        Self::start_with(true).await
+    }
+
+    async fn start_with(sockets: bool) -> Cluster {
+        let folder = tempfile::tempdir().unwrap();
+        let mut listeners = Vec::new();
+        let mut ports = Vec::new();
+        for id in 0..NODES as u16 {
+            if sockets {
+                let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
+                ports.push(listener.local_addr().unwrap().port());
+                listeners.push(listener);
+            } else {
+                // Nobody listens there: an unregistered device is a refused connection.
+                ports.push(id + 1);
+            }
+        }
+        let rings: Rings = Arc::new(ArcSwap::from_pointee(ring_set(&ports, 0)));
+        let client = NodeClient::new(NodeClientConfig::default());
+        let clock = Clock::manual(at(1_000));
+        let salt = HashSalt {
+            prefix: String::new(),
+            suffix: "test".into(),
+        };
+        let (trigger, shutdown) = Shutdown::new();
+        let mut cluster = Cluster {
+            nodes: Vec::new(),
+            rings,
+            client,
+            clock,
+            salt,
+            rows: Arc::default(),
+            sockets,
+            _shutdown: trigger,
+            _folder: folder,
+        };
+        for (id, port) in ports.into_iter().enumerate() {
+            let name = format!("d{id}");
+            let path = cluster._folder.path().join(&name);
+            std::fs::create_dir(&path).unwrap();
+            Device::format(&path, &device_config(&path, &name).identity).unwrap();
+            let node = cluster.node(name, port, path);
+            cluster.nodes.push(node);
+            if sockets {
+                let handler: Arc<dyn Handler> = cluster.handler(id);
+                let options = ServeOptions::internal("test");
+                tokio::spawn(martlet_service::serve(
+                    listeners.remove(0),
+                    handler,
+                    options,
+                    shutdown.clone(),
+                ));
+            } else {
+                cluster.up(id);
+            }
+        }
+        cluster
+    }
+
+    fn node(&self, name: String, port: u16, path: PathBuf) -> TestNode {
+        let devices = DeviceSet::new(vec![(name.clone(), device_config(&path, &name))]);
+        let addresses = vec![("127.0.0.1".to_owned(), port)];
+        let (rings, client) = (self.rings.clone(), self.client.clone());
+        let (clock, salt) = (self.clock.clone(), self.salt.clone());
+        let replicator = Replicator::new(
+            ReplicatorConfig {
+                addresses: addresses.clone(),
+                ..ReplicatorConfig::default()
+            },
+            devices.clone(),
+            rings.clone(),
+            client.clone(),
+            clock.clone(),
+            salt.clone(),
+        );
+        let updater = Updater::new(
+            UpdaterConfig::default(),
+            devices.clone(),
+            rings.clone(),
+            client,
+            clock.clone(),
+            salt.clone(),
+        );
+        let expirer = Expirer::new(
+            ExpirerConfig {
+                addresses,
+                ..ExpirerConfig::default()
+            },
+            devices.clone(),
+            rings,
+            clock,
+            salt,
+        );
+        TestNode {
+            name,
+            port,
+            path,
+            devices,
+            replicator,
+            updater,
+            expirer,
+        }
+    }
+
+    fn handler(&self, id: usize) -> Arc<dyn Handler> {
+        let devices = self.nodes[id].devices.clone();
+        let replication =
+            ReplicationServer::new(devices, self.salt.clone(), self.rings.clone(), self.clock.clone());
+        Arc::new(NodeHandler {
+            replication,
+            rows: self.rows.clone(),
+        })
+    }
+
+    pub fn ports(&self) -> Vec<u16> {
+        self.nodes.iter().map(|node| node.port).collect()
+    }
+
+    /// The node answers (again).
+    pub fn up(&self, id: usize) {
+        assert!(!self.sockets);
+        let node = &self.nodes[id];
+        self.client
+            .register_local(&node.name, "127.0.0.1", node.port, self.handler(id));
+    }
+
+    /// Connections to the node are refused.
+    pub fn down(&self, id: usize) {
+        assert!(!self.sockets);
+        self.client
+            .unregister_local(&self.nodes[id].name, "127.0.0.1", self.nodes[id].port);
+    }
+
+    /// Puts an empty disk in the place of a device, and starts its node again.
+    pub async fn wipe(&mut self, id: usize) {
+        self.down(id);
+        let TestNode { name, port, path, .. } = self.nodes.remove(id);
+        self.close(&name, &path).await;
+        std::fs::remove_dir_all(&path).unwrap();
+        std::fs::create_dir(&path).unwrap();
+        Device::format(&path, &device_config(&path, &name).identity).unwrap();
+        let node = self.node(name, port, path);
+        self.nodes.insert(id, node);
+        self.up(id);
+    }
+
+    /// A device is locked by who has it open; the old set is gone once its last user is.
+    async fn close(&self, name: &str, path: &Path) {
+        for _ in 0..10_000 {
+            match Device::open(device_config(path, name)) {
+                Ok(device) => return device.close().await,
+                Err(martlet_storage::OpenError::Locked(_)) => tokio::task::yield_now().await,
+                Err(error) => panic!("{error}"),
+            }
+        }
+        panic!("{name} stays locked");
+    }
+
+    pub fn device(&self, id: usize) -> Device {
+        self.nodes[id].devices.get(&self.nodes[id].name).unwrap()
+    }
+
+    pub fn hash(&self, object: &str) -> PathHash {
+        self.salt.hash(ACCOUNT, Some(CONTAINER), Some(object))
+    }
+
+    pub fn container_hash(&self, container: &str) -> PathHash {
+        self.salt.hash(ACCOUNT, Some(container), None)
+    }
+
+    /// The nodes that should hold this, in the order of replicas.
+    pub fn primaries(&self, hash: PathHash) -> Vec<usize> {
+        let rings = self.rings.load();
+        let ring = rings.object(POLICY).unwrap();
+        ring.primaries(ring.partition(&hash))
+            .iter()
+            .map(|node| node.id as usize)
+            .collect()
+    }
+
+    /// The one node that should not.
+    pub fn handoff(&self, hash: PathHash) -> usize {
+        let primaries = self.primaries(hash);
+        (0..NODES).find(|id| !primaries.contains(id)).unwrap()
+    }
+
+    pub async fn put(&self, ids: &[usize], object: &str, body: &[u8], timestamp: Timestamp) {
+        self.put_expiring(ids, object, body, timestamp, None).await;
+    }
+
+    pub async fn put_expiring(
+        &self,
+        ids: &[usize],
+        object: &str,
+        body: &[u8],
+        timestamp: Timestamp,
+        delete_at: Option<u64>,
+    ) {
+        for id in ids {
+            let device = self.device(*id);
+            let mut writer = device.begin_body(Some(body.len() as u64)).await.unwrap();
+            writer.write(Bytes::copy_from_slice(body)).await.unwrap();
+            let put = PutObject {
+                account: ACCOUNT.into(),
+                container: CONTAINER.into(),
+                object: object.into(),
+                timestamp,
+                etag: format!("etag of {} bytes", body.len()),
+                content_type: "text/plain".into(),
+                metadata: vec![("x-object-meta-put".into(), timestamp.normal())],
+                delete_at,
+                if_none_match_star: false,
+            };
+            device
+                .put_object(POLICY, self.hash(object), put, writer, |_| None)
+                .await
+                .unwrap();
+        }
+    }
+
+    pub async fn post(&self, ids: &[usize], object: &str, timestamp: Timestamp, delete_at: Option<u64>) {
+        for id in ids {
+            let meta = ObjectMeta {
+                timestamp,
+                metadata: vec![("x-object-meta-post".into(), timestamp.normal())],
+                delete_at,
+                content_type: None,
+            };
+            self.device(*id)
+                .post_object(POLICY, self.hash(object), meta, |_| None)
+                .await
+                .unwrap();
+        }
+    }
+
+    pub async fn delete(&self, ids: &[usize], object: &str, timestamp: Timestamp) {
+        for id in ids {
+            let delete = DeleteObject {
+                account: ACCOUNT.into(),
+                container: CONTAINER.into(),
+                object: object.into(),
+                timestamp,
+                if_delete_at: None,
+            };
+            self.device(*id)
+                .delete_object(POLICY, self.hash(object), delete, |_| None)
+                .await
+                .unwrap();
+        }
+    }
+
+    pub async fn record(&self, id: usize, object: &str) -> Option<ObjectRecord> {
+        self.device(id)
+            .read_object(POLICY, self.hash(object))
+            .await
+            .unwrap()
+    }
+
+    /// The bytes of a copy; `None` when there is none, or a tombstone.
+    pub async fn body(&self, id: usize, object: &str) -> Result<Option<Vec<u8>>, StorageError> {
+        let open = self.device(id).open_object(POLICY, self.hash(object)).await?;
+        let Some(mut open) = open.filter(|open| !open.record.is_tombstone()) else {
+            return Ok(None);
+        };
+        let mut bytes = Vec::new();
+        while let Some(chunk) = open.body.next().await? {
+            bytes.extend_from_slice(&chunk);
+        }
+        Ok(Some(bytes))
+    }
+
+    /// A round of one node; it has one device.
+    pub async fn pass(&self, id: usize) -> DeviceReport {
+        let report: PassReport = self.nodes[id].replicator.pass().await;
+        assert_eq!(report.devices.len(), 1);
+        report.devices.into_values().next().unwrap()
+    }
+
+    /// A round of every node.
+    pub async fn pass_all(&self) {
+        for id in 0..NODES {
+            let report = self.pass(id).await;
+            assert!(report.complete, "node {id}: {report:?}");
+        }
+    }
+
+    /// All primaries hold equal copies of everything, nobody else holds anything.
+    pub async fn assert_agreement(&self) {
+        for space in [OBJECTS, Space::Containers, Space::Accounts] {
+            let mut holders: BTreeMap<PathHash, Vec<(usize, Version)>> = BTreeMap::new();
+            for id in 0..NODES {
+                for version in versions(&self.device(id), space).await {
+                    holders.entry(version.hash).or_default().push((id, version));
+                }
+            }
+            for (hash, copies) in holders {
+                let mut expected = self.primaries(hash);
+                expected.sort_unstable();
+                let found: Vec<usize> = copies.iter().map(|(id, _)| *id).collect();
+                assert_eq!(found, expected, "{space:?} {hash}");
+                let first = copies[0].1;
+                assert!(
+                    copies.iter().all(|(_, version)| *version == first),
+                    "{space:?} {hash}: {copies:?}"
+                );
+            }
+        }
+    }
+
+    /// Turns one bit of every body that lies in a file of its own. Returns how many there were.
+    pub fn damage_body_files(&self, id: usize) -> usize {
+        let mut damaged = 0;
+        let mut folders = vec![
+            self.nodes[id].path.join("bodies"),
+            self.nodes[id].path.join("incoming"),
+        ];
+        while let Some(folder) = folders.pop() {
+            for entry in std::fs::read_dir(folder).unwrap() {
+                let path = entry.unwrap().path();
+                if path.is_dir() {
+                    folders.push(path);
+                    continue;
+                }
+                let mut bytes = std::fs::read(&path).unwrap();
+                bytes[1_000] ^= 1;
+                std::fs::write(&path, bytes).unwrap();
+                damaged += 1;
+            }
+        }
+        damaged
+    }
+}
+
+async fn versions(device: &Device, space: Space) -> Vec<Version> {
+    let mut all = Vec::new();
+    for (prefix, _) in device.digests(space).await.unwrap() {
+        all.extend(device.versions(space, prefix, None, 10_000).await.unwrap());
+    }
+    all
+}

@@ -1,0 +1,10 @@
+//! Several real devices, each behind its own replication server: what one missed comes back, what lies astray goes home.
+
+mod cluster;
+mod containers;
+mod convergence;
+mod expiry;
+mod handoffs;
+mod owed_rows;
+mod pulls;
+mod workers;
