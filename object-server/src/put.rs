@@ -40,12 +40,15 @@ struct Intent {
 }
 
 pub(crate) async fn put(call: &Call<'_>, body: Body) -> Result<Response, Refusal> {
+    // 1 and 2: before the body.
     let mut intent = Intent::parse(call, &body)?;
     refuse_early(call, &intent).await?;
     let mut writer = call.device.begin_body(intent.length).await?;
+    // 3: the body.
     let bounds = Bounds::new(&call.server.config);
     let received = receive::receive(body, &mut writer, &intent.etag_source, intent.length, &bounds).await?;
     intent.check(call, &received)?;
+    // 4 and 5: what nothing stops any more.
     let etag = received.etag.clone();
     commit(call, intent, received, writer).await?;
     let mut response = respond::empty(StatusCode::CREATED);
@@ -88,7 +91,8 @@ impl Intent {
         call.server
             .kept
             .add_trailers(&mut self.metadata, &received.trailers)?;
-        if let Some(etag) = text(&received.trailers, "etag")? {
+        let trailed = text(&received.trailers, "etag")?.filter(|etag| !etag.is_empty());
+        if let Some(etag) = trailed {
             self.expected_etag = Some(request::bare_etag(etag));
         }
         match &self.expected_etag {
@@ -161,7 +165,7 @@ async fn refuse_early(call: &Call<'_>, intent: &Intent) -> Result<(), Refusal> {
     }
 }
 
-/// Steps 4 and 5.
+/// Steps 4 and 5, which run to their end even when the caller leaves.
 async fn commit(
     call: &Call<'_>,
     intent: Intent,
