@@ -22,9 +22,10 @@ pub struct CoreConfig {
     pub open_grace_ms: u64,
     /// Bodies up to this length with a known length are sent to the nodes in one piece.
     pub small_body_bytes: usize,
-    /// Chunks that may wait for one node; when full we stop reading the client, and a node that stays full for the
-    /// client's stall timeout is dropped.
+    /// Chunks that may wait for one node; when full we stop reading the client, and a node that stays full for
+    /// `upload_stall_ms` is dropped.
     pub upload_queue_chunks: usize,
+    pub upload_stall_ms: u64,
     /// Bounds of the time a read waits for one node before it asks another too.
     pub hedge_min_ms: u64,
     pub hedge_max_ms: u64,
@@ -46,6 +47,7 @@ impl Default for CoreConfig {
             open_grace_ms: 200,
             small_body_bytes: 64 << 10,
             upload_queue_chunks: 10,
+            upload_stall_ms: 3_000,
             hedge_min_ms: 20,
             hedge_max_ms: 500,
             max_containers_per_account: 0,

@@ -105,17 +105,17 @@ impl Core {
     /// The request's headers are taken from the inside as they are (`X-Backend-*`, system metadata): whoever lets
     /// clients in strips theirs first. The response still carries system metadata, but no `X-Backend-*`.
     pub async fn handle(self: &Arc<Self>, request: Request, target: Target, authorize: &dyn Authorize) -> Response {
-        let method = request.method().clone();
+        let (head, body) = request.into_parts();
         match target {
-            Target::Object(path) => match method {
-                Method::GET | Method::HEAD => get::handle(self, request, path, authorize).await,
-                Method::PUT => put::handle(self, request, path, authorize).await,
-                Method::POST => post::handle(self, request, path, authorize).await,
-                Method::DELETE => delete::handle(self, request, path, authorize).await,
+            Target::Object(path) => match head.method {
+                Method::GET | Method::HEAD => get::handle(self, &head, path, authorize).await,
+                Method::PUT => put::handle(self, &head, body, path, authorize).await,
+                Method::POST => post::handle(self, &head, path, authorize).await,
+                Method::DELETE => delete::handle(self, &head, path, authorize).await,
                 _ => answer::method_not_allowed("COPY, DELETE, GET, HEAD, OPTIONS, POST, PUT"),
             },
-            Target::Container(path) => container::handle(self, request, path, authorize).await,
-            Target::Account(account) => account::handle(self, request, account, authorize).await,
+            Target::Container(path) => container::handle(self, &head, path, authorize).await,
+            Target::Account(account) => account::handle(self, &head, account, authorize).await,
         }
     }
 

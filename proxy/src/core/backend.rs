@@ -1,0 +1,188 @@
+//! One request to one storage node: its headers, its path, and what its answer tells about the node.
+
+use super::Core;
+use super::placement::{Peer, Placement, Which};
+use http::header::{HeaderMap, HeaderName, HeaderValue, USER_AGENT};
+use http::{Method, StatusCode};
+use martlet_node_client::{BackendRequest, NodeError};
+use martlet_protocol::header;
+use martlet_protocol::timestamp::Timestamp;
+use martlet_service::{Body, Response, headers};
+
+/// The headers that every request to a node carries.
+pub fn common_headers(which: Which, trans_id: &str) -> HeaderMap {
+    let mut head = HeaderMap::with_capacity(16);
+    put(&mut head, header::X_BACKEND_MARTLET_SERVER, HeaderValue::from_static(which.server()));
+    if let Ok(value) = HeaderValue::from_str(trans_id) {
+        put(&mut head, header::X_TRANS_ID, value);
+    }
+    head.insert(USER_AGENT, HeaderValue::from_static("martlet-proxy"));
+    if let Which::Object(policy) = which {
+        put(&mut head, header::X_BACKEND_STORAGE_POLICY_INDEX, HeaderValue::from(policy.0));
+    }
+    head
+}
+
+/// Sets a header of a known name.
+pub fn put(head: &mut HeaderMap, name: &'static str, value: HeaderValue) {
+    head.insert(HeaderName::from_static(name), value);
+}
+
+/// The transaction id of a request, or a dash.
+pub fn trans_id(headers: &HeaderMap, extensions: &http::Extensions) -> String {
+    match extensions.get::<crate::context::Context>() {
+        Some(context) => context.trans_id().to_owned(),
+        None => headers::text(headers, header::X_TRANS_ID).unwrap_or("-").to_owned(),
+    }
+}
+
+/// `/{partition}` and the quoted path.
+pub fn backend_path(placement: &Placement, path: &str) -> String {
+    format!("/{}{path}", placement.partition)
+}
+
+/// A moment in an answer's header.
+pub fn timestamp(head: &HeaderMap, name: &str) -> Option<Timestamp> {
+    headers::text(head, name).and_then(|text| Timestamp::parse(text).ok()).filter(|at| !at.is_zero())
+}
+
+/// When the device's last full replication pass began, as its answer says.
+pub fn synced(head: &HeaderMap) -> Option<Timestamp> {
+    timestamp(head, header::X_BACKEND_MARTLET_SYNCED)
+}
+
+/// The moment of the thing an answer is about, or of its deletion.
+pub fn moment(head: &HeaderMap) -> Option<Timestamp> {
+    timestamp(head, header::X_BACKEND_TIMESTAMP).or_else(|| timestamp(head, header::X_TIMESTAMP))
+}
+
+/// The headers without those that are only for the inside between proxy and nodes.
+pub fn without_backend_headers(head: HeaderMap) -> HeaderMap {
+    let mut kept = HeaderMap::with_capacity(head.keys_len());
+    let mut current: Option<HeaderName> = None;
+    for (name, value) in head {
+        let named_again = name.is_none();
+        if let Some(name) = name {
+            current = (!name.as_str().starts_with("x-backend-")).then_some(name);
+        }
+        if let Some(name) = &current {
+            if named_again {
+                kept.append(name.clone(), value);
+            } else {
+                kept.insert(name.clone(), value);
+            }
+        }
+    }
+    kept
+}
+
+impl Core {
+    /// Sends one request, and keeps the node's record: what it says of its replication, whether it answers.
+    ///
+    /// # Errors
+    /// When no answer came, or one that only says that this node is not able (5xx); either way another may do better.
+    pub(super) async fn ask(
+        &self,
+        peer: &Peer,
+        method: Method,
+        path: String,
+        query: Option<String>,
+        headers: HeaderMap,
+        body: Body,
+    ) -> Result<Response, NodeError> {
+        let is_head = method == Method::HEAD;
+        let request = BackendRequest { method, path, query, headers, body };
+        let answered = self.client.call(&peer.node, request).await;
+        let response = self.hear(peer, answered)?;
+        if is_head || response.status().is_success() {
+            return Ok(response);
+        }
+        let (head, body) = response.into_parts();
+        drain(body).await;
+        Ok(Response::from_parts(head, Body::empty()))
+    }
+
+    /// Keeps the node's record from one of its answers; turns "not able" into an error.
+    pub(super) fn hear(
+        &self,
+        peer: &Peer,
+        answered: Result<Response, NodeError>,
+    ) -> Result<Response, NodeError> {
+        match answered {
+            Ok(response) if response.status().is_server_error() => {
+                let status = response.status();
+                // A full or missing disk, and a server that fails, are the node's faults; other devices do better.
+                self.blame(peer, &NodeError::Refused(status.as_u16()));
+                Err(NodeError::Refused(status.as_u16()))
+            }
+            Ok(response) => {
+                peer.record.health.good();
+                Ok(response)
+            }
+            Err(error) => {
+                if error.is_node_fault() {
+                    self.blame(peer, &error);
+                } else {
+                    tracing::error!(%error, device = peer.node.device, "a request to a node could not be made");
+                }
+                Err(error)
+            }
+        }
+    }
+
+    /// Counts a fault of a node; tells the log when that makes it the last choice.
+    pub(super) fn blame(&self, peer: &Peer, error: &NodeError) {
+        let now_ms = self.now_ms();
+        let was = peer.record.health.is_suspended(now_ms);
+        peer.record.health.fault(now_ms);
+        let (node, device) = (format_args!("{}:{}", peer.node.ip, peer.node.port), &peer.node.device);
+        if !was && peer.record.health.is_suspended(now_ms) {
+            tracing::warn!(%node, device, %error, "device does not answer and is asked last for a while");
+        } else {
+            tracing::debug!(%node, device, %error, "device did not answer");
+        }
+        metrics::counter!("martlet_proxy_node_faults_total").increment(1);
+    }
+
+    /// A write did not reach this device: it is not believed until it has replicated.
+    pub(super) fn mark_missed(&self, peer: &Peer) {
+        peer.record.freshness.miss(self.clock.now());
+    }
+}
+
+/// Reads what little body an answer has, so that its connection can be used again.
+pub async fn drain(body: Body) {
+    const LITTLE: usize = 64 << 10;
+    if body.as_full().is_none() {
+        // A body that is long or breaks costs its connection, no more.
+        let _ = martlet_service::collect(body, LITTLE).await;
+    }
+}
+
+/// 200, 204, 206 and the conditional answers: the node has the thing.
+pub fn is_found(status: StatusCode) -> bool {
+    status.is_success()
+        || matches!(
+            status,
+            StatusCode::NOT_MODIFIED | StatusCode::PRECONDITION_FAILED | StatusCode::RANGE_NOT_SATISFIABLE
+        )
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn backend_headers_stay_inside() {
+        let mut head = HeaderMap::new();
+        head.append("x-backend-timestamp", HeaderValue::from_static("1"));
+        head.append("etag", HeaderValue::from_static("e"));
+        head.append("x-object-meta-a", HeaderValue::from_static("1"));
+        head.append("x-object-meta-a", HeaderValue::from_static("2"));
+        head.append("x-backend-martlet-synced", HeaderValue::from_static("1"));
+        head.append("x-backend-martlet-synced", HeaderValue::from_static("2"));
+        let kept = without_backend_headers(head);
+        assert_eq!(kept.len(), 3);
+        assert_eq!(kept.get_all("x-object-meta-a").iter().count(), 2);
+    }
+}

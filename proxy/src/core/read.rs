@@ -1,0 +1,217 @@
+//! Carries a read plan out: sends its questions, tells it the answers, and hands back what it chose.
+
+use super::Core;
+use super::backend;
+use super::placement::{Peer, Placement};
+use super::read_plan::{Heard, ReadPlan, Step};
+use futures_util::stream::{FuturesUnordered, StreamExt};
+use http::header::HeaderMap;
+use http::{Method, StatusCode};
+use martlet_node_client::NodeError;
+use martlet_protocol::timestamp::Timestamp;
+use martlet_service::{Body, Response};
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+/// One read of one path.
+#[derive(Debug)]
+pub struct Read<'a> {
+    pub placement: &'a Placement,
+    pub method: Method,
+    /// Quoted, from the account on.
+    pub path: &'a str,
+    pub query: Option<String>,
+    pub headers: HeaderMap,
+    /// Sent as HEAD to nodes whose body is not wanted; `None`: those get the same request.
+    pub probe_headers: Option<HeaderMap>,
+}
+
+/// The answer that was chosen.
+#[derive(Debug)]
+pub struct Taken {
+    pub response: Response,
+    /// Who gave it.
+    pub peer: Arc<Peer>,
+    /// Nodes that may hold the same, best first.
+    pub others: Vec<Arc<Peer>>,
+}
+
+#[derive(Debug)]
+pub enum Outcome {
+    Taken(Taken),
+    /// It is not there; with the newest answer that said so.
+    NotFound,
+    /// Too few nodes answered to say.
+    Unavailable,
+}
+
+/// The nodes of a read in the order they are asked: primaries, then handoffs, which are looked up only when needed.
+struct Candidates<'a> {
+    placement: &'a Placement,
+    peers: Vec<Arc<Peer>>,
+    handoffs_known: bool,
+}
+
+impl Candidates<'_> {
+    fn get(&mut self, at: usize) -> Option<Arc<Peer>> {
+        if at >= self.placement.primaries.len() && !self.handoffs_known {
+            self.peers.extend(self.placement.handoffs());
+            self.handoffs_known = true;
+        }
+        self.peers.get(at).cloned()
+    }
+}
+
+struct Gathered<'a> {
+    plan: ReadPlan,
+    candidates: Candidates<'a>,
+    answers: Vec<Option<Response>>,
+    step: Step,
+}
+
+/// Reads from one fresh node, or from a majority when none is; see `read_plan`.
+pub async fn read(core: &Core, read: &Read<'_>, newest: bool) -> Outcome {
+    let placement = read.placement;
+    let primaries = in_order_of_hope(core, placement);
+    let hopes: Vec<bool> = primaries
+        .iter()
+        .map(|peer| peer.record.freshness.is_hoped() && !peer.record.health.is_suspended(core.now_ms()))
+        .collect();
+    let plan = ReadPlan::new(&hopes, primaries.len(), placement.replicas, newest);
+    let mut gathered = gather(core, read, plan, primaries, true).await;
+    match gathered.step {
+        Step::Take(at) => take(core, read, &mut gathered, at).await,
+        Step::NotFound => Outcome::NotFound,
+        Step::Ask { .. } | Step::Wait | Step::Unavailable => Outcome::Unavailable,
+    }
+}
+
+/// The answers of a majority of primaries; `None` when too few answered.
+pub async fn read_majority(core: &Core, read: &Read<'_>) -> Option<Vec<(Arc<Peer>, Response)>> {
+    let placement = read.placement;
+    let primaries = in_order_of_hope(core, placement);
+    let plan = ReadPlan::majority(primaries.len(), primaries.len(), placement.replicas);
+    let mut gathered = gather(core, read, plan, primaries, false).await;
+    if gathered.step == Step::Unavailable {
+        return None;
+    }
+    let answers = std::mem::take(&mut gathered.answers).into_iter().enumerate();
+    let told = answers.filter_map(|(at, answer)| Some((gathered.candidates.get(at)?, answer?)));
+    Some(told.collect())
+}
+
+/// Primaries that are hoped to be fresh first, those that do not answer last; else ring order.
+fn in_order_of_hope(core: &Core, placement: &Placement) -> Vec<Arc<Peer>> {
+    let now_ms = core.now_ms();
+    let mut primaries = placement.primaries.clone();
+    primaries
+        .sort_by_key(|peer| (peer.record.health.is_suspended(now_ms), !peer.record.freshness.is_hoped()));
+    primaries
+}
+
+async fn gather<'a>(
+    core: &Core,
+    read: &Read<'a>,
+    mut plan: ReadPlan,
+    primaries: Vec<Arc<Peer>>,
+    believes_fresh: bool,
+) -> Gathered<'a> {
+    let count = primaries.len() * 2;
+    let mut candidates = Candidates { placement: read.placement, peers: primaries, handoffs_known: false };
+    let mut answers: Vec<Option<Response>> = (0..count).map(|_| None).collect();
+    let mut asked = FuturesUnordered::new();
+    let mut patient = true;
+    let step = loop {
+        match plan.next() {
+            Step::Ask { candidate, whole } => match candidates.get(candidate) {
+                Some(peer) => asked.push(ask(core, read, peer, candidate, whole)),
+                None => plan.failed(candidate),
+            },
+            Step::Wait => {
+                let limit = match (plan.asks_majority(), patient) {
+                    (false, _) => core.hedge_delay(),
+                    (true, true) => Duration::from_millis(core.config.post_quorum_timeout_ms),
+                    // The node client's own timeouts end what is still out.
+                    (true, false) => Duration::from_secs(3_600),
+                };
+                match tokio::time::timeout(limit, asked.next()).await {
+                    Ok(Some((at, peer, answered))) => match answered {
+                        Ok(response) => match heard(&response) {
+                            Some(heard) => {
+                                let synced = backend::synced(response.headers());
+                                peer.record.freshness.saw(synced);
+                                let fresh = believes_fresh && peer.record.freshness.is_proved_by(synced);
+                                answers[at] = Some(response);
+                                plan.heard(at, heard, fresh);
+                            }
+                            None => plan.failed(at),
+                        },
+                        Err(_) => plan.failed(at),
+                    },
+                    Ok(None) => break Step::Unavailable,
+                    Err(_) => {
+                        patient &= !plan.asks_majority();
+                        plan.overdue();
+                    }
+                }
+            }
+            step @ (Step::Take(_) | Step::NotFound | Step::Unavailable) => break step,
+        }
+    };
+    Gathered { plan, candidates, answers, step }
+}
+
+async fn ask(
+    core: &Core,
+    read: &Read<'_>,
+    peer: Arc<Peer>,
+    at: usize,
+    whole: bool,
+) -> (usize, Arc<Peer>, Result<Response, NodeError>) {
+    let (method, headers) = match &read.probe_headers {
+        Some(probe) if !whole => (Method::HEAD, probe.clone()),
+        _ => (read.method.clone(), read.headers.clone()),
+    };
+    let began = Instant::now();
+    let path = backend::backend_path(read.placement, read.path);
+    let answered = core.ask(&peer, method, path, read.query.clone(), headers, Body::empty()).await;
+    if answered.is_ok() {
+        core.saw_read_latency(began.elapsed());
+    }
+    (at, peer, answered)
+}
+
+/// What an answer says; `None` for one that says nothing about the thing (a refusal that no read should get).
+fn heard(response: &Response) -> Option<Heard> {
+    let moment = || backend::moment(response.headers());
+    match response.status() {
+        status if backend::is_found(status) => Some(Heard::Found(moment().unwrap_or(Timestamp::ZERO))),
+        StatusCode::NOT_FOUND | StatusCode::GONE => Some(Heard::Missing(moment())),
+        _ => None,
+    }
+}
+
+/// The chosen answer; asked again with its body when only its head had been asked.
+async fn take(core: &Core, read: &Read<'_>, gathered: &mut Gathered<'_>, chosen: usize) -> Outcome {
+    let heard_whole = read.probe_headers.is_none() || gathered.plan.was_asked_whole(chosen);
+    let moment_of = |response: &Response| backend::moment(response.headers()).unwrap_or(Timestamp::ZERO);
+    let timestamp = gathered.answers[chosen].as_ref().map_or(Timestamp::ZERO, moment_of);
+    let mut order = vec![chosen];
+    order.extend(gathered.plan.others(chosen, timestamp));
+    let mut tried = 0;
+    while tried < order.len() {
+        let at = order[tried];
+        tried += 1;
+        let Some(peer) = gathered.candidates.get(at) else { continue };
+        let response = if at == chosen && heard_whole {
+            gathered.answers[at].take()
+        } else {
+            let (_, _, answered) = ask(core, read, Arc::clone(&peer), at, true).await;
+            answered.ok().filter(|response| backend::is_found(response.status()) && moment_of(response) >= timestamp)
+        };
+        let Some(response) = response else { continue };
+        let others = order[tried..].iter().filter_map(|at| gathered.candidates.get(*at)).collect();
+        return Outcome::Taken(Taken { response, peer, others });
+    }
+    Outcome::Unavailable
+}
