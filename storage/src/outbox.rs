@@ -9,3 +9,10 @@ pub struct OutboxId {
     /// Which writing of a coalesced entry this is: an acknowledgement of an older one leaves a newer one alone.
     pub(crate) version: u64,
 }
+
+impl OutboxId {
+    /// Its key in the index.
+    pub(crate) fn index_key(&self) -> [u8; 17] {
+        crate::codec::keys::outbox(self.coalesced, self.key)
+    }
+}
