@@ -1,1 +1,119 @@
-//! proxy
+//! The proxy: the public Swift API. A visible pipeline of steps around a core that places, writes and reads.
+//!
+//! `pipeline.rs` is the list of steps and the place to begin; `steps/` holds them; `core/` is what is left when all
+//! steps have had their say. The proxy talks to storage nodes only through `martlet-node-client`.
+
+pub mod acl;
+pub mod config;
+pub mod context;
+pub mod core;
+pub mod pipeline;
+pub mod steps;
+
+pub use crate::config::ProxyConfig;
+pub use crate::core::{Core, CoreConfig};
+pub use crate::steps::tempauth::users::Users;
+
+use crate::pipeline::Next;
+use crate::steps::tempauth::tokens::Tokens;
+use arc_swap::ArcSwap;
+use martlet_node_client::NodeClient;
+use martlet_protocol::hash::HashSalt;
+use martlet_protocol::policy::Policies;
+use martlet_ring::RingSet;
+use martlet_service::{BoxFuture, Clock, Handler, Request, Response, Tasks};
+use std::sync::{Arc, OnceLock};
+use std::time::Duration;
+
+/// The proxy as a handler: everything from outside enters here.
+pub struct Proxy {
+    edge: Arc<Edge>,
+}
+
+/// What all steps share. One for a process.
+pub struct Edge {
+    pub config: ProxyConfig,
+    pub core: Arc<Core>,
+    pub users: Arc<Users>,
+    pub tokens: Tokens,
+    pub policies: Policies,
+    pub clock: Clock,
+    /// What steps do after their answer, such as deleting the parts of a replaced large object.
+    pub tasks: Tasks,
+    s3: OnceLock<Arc<dyn Handler>>,
+}
+
+impl Edge {
+    /// The S3 door, once the assembly has hung it in.
+    pub fn s3(&self) -> Option<&Arc<dyn Handler>> {
+        self.s3.get()
+    }
+}
+
+impl Proxy {
+    /// `rings` may be swapped while requests run; each request works with the set it began with.
+    pub fn new(
+        config: ProxyConfig,
+        rings: Arc<ArcSwap<RingSet>>,
+        salt: HashSalt,
+        policies: Policies,
+        client: NodeClient,
+        clock: Clock,
+    ) -> Arc<Proxy> {
+        let users = Arc::new(Users::new(&config.tempauth));
+        let tokens = Tokens::new(users.token_prefix(), config.tempauth.token_life, config.tempauth.max_tokens);
+        let core = Core::new(
+            config.app.clone(),
+            rings,
+            salt,
+            policies.clone(),
+            config.constraints.clone(),
+            client,
+            clock.clone(),
+        );
+        let s3 = OnceLock::new();
+        let edge = Edge { config, core, users, tokens, policies, clock, tasks: Tasks::new(), s3 };
+        Arc::new(Proxy { edge: Arc::new(edge) })
+    }
+
+    /// Hangs the S3 door in: requests signed the S3 way go to it. The first door stays.
+    pub fn set_s3(&self, door: Arc<dyn Handler>) {
+        if self.edge.s3.set(door).is_err() {
+            tracing::warn!("a second S3 door was offered and left outside");
+        }
+    }
+
+    /// The pipeline after authentication, for requests that a door of our own has proved: the user is in the request's
+    /// extensions as an `Identity`, ACLs are checked as ever, internal headers are believed.
+    pub fn inner(&self) -> Arc<dyn Handler> {
+        Arc::new(Inner { edge: self.edge.clone() })
+    }
+
+    /// The users of the configuration, with whose keys signatures are checked.
+    pub fn users(&self) -> Arc<Users> {
+        self.edge.users.clone()
+    }
+
+    /// Waits, at most so long each, for writes and clean-up that still run behind answers already given.
+    pub async fn drain(&self, timeout: Duration) {
+        self.edge.core.tasks().join_all(timeout).await;
+        self.edge.tasks.join_all(timeout).await;
+    }
+}
+
+impl Handler for Proxy {
+    fn call(&self, request: Request) -> BoxFuture<'_, Response> {
+        Next::outer(self.edge.clone()).run(request)
+    }
+}
+
+/// See [`Proxy::inner`].
+struct Inner {
+    edge: Arc<Edge>,
+}
+
+impl Handler for Inner {
+    fn call(&self, request: Request) -> BoxFuture<'_, Response> {
+        Next::inner(self.edge.clone()).run(request)
+    }
+}

@@ -14,7 +14,8 @@ pub struct Need<'a> {
     pub container_read_acl: Option<&'a str>,
     /// `X-Container-Write` of the container, also for an object in it.
     pub container_write_acl: Option<&'a str>,
-    /// The account, when it is known: its system metadata holds account ACLs (`core-access-control`).
+    /// The account, for requests about accounts and containers; objects are judged without asking for it. Its system
+    /// metadata holds account ACLs (`core-access-control`).
     pub account: Option<&'a AccountInfo>,
     /// A GET or HEAD of a container: `.rlistings` is then needed beside a referrer's right to read.
     pub is_listing: bool,

@@ -1,0 +1,222 @@
+//! What an operator may set about the proxy; option names and defaults are Swift's where Swift has them.
+
+use martlet_protocol::limits::Limits;
+use serde::{Deserialize, Serialize};
+use std::collections::BTreeMap;
+
+/// The proxy section of `martlet.toml`: one table for each step.
+#[derive(Clone, Debug, Default, Serialize, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct ProxyConfig {
+    /// `[swift-constraints]`.
+    pub constraints: Limits,
+    /// How the core places, writes and reads.
+    pub app: crate::core::CoreConfig,
+    pub catch_errors: CatchErrorsConfig,
+    pub gatekeeper: GatekeeperConfig,
+    pub healthcheck: HealthcheckConfig,
+    pub domain_remap: DomainRemapConfig,
+    pub tempauth: TempAuthConfig,
+    pub cors: CorsConfig,
+    pub info: InfoConfig,
+    pub slo: SloConfig,
+    pub dlo: DloConfig,
+}
+
+/// Transaction ids.
+#[derive(Clone, Debug, Default, Serialize, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct CatchErrorsConfig {
+    /// Ends every transaction id; names the cluster when several share a log.
+    pub trans_id_suffix: String,
+}
+
+/// What may come in from outside.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct GatekeeperConfig {
+    /// An outside `X-Timestamp` becomes `X-Backend-Inbound-X-Timestamp`, so that clients cannot date their writes.
+    pub shunt_inbound_x_timestamp: bool,
+    /// Whether `X-Allow-Reserved-Names` from outside is believed. For operators' own tools only.
+    pub allow_reserved_names_header: bool,
+}
+
+impl Default for GatekeeperConfig {
+    fn default() -> Self {
+        GatekeeperConfig { shunt_inbound_x_timestamp: true, allow_reserved_names_header: false }
+    }
+}
+
+/// `/healthcheck`.
+#[derive(Clone, Debug, Default, Serialize, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct HealthcheckConfig {
+    /// While a file of this path exists, the answer is 503: how an operator takes a proxy out of a load balancer.
+    pub disable_path: String,
+}
+
+/// Accounts and containers named in the `Host` header.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct DomainRemapConfig {
+    /// Domains whose sub-domains are accounts; empty switches the step off.
+    pub storage_domain: Vec<String>,
+    pub path_root: String,
+    pub reseller_prefixes: Vec<String>,
+    /// Put before an account that carries no known prefix; without it such hosts are left alone.
+    pub default_reseller_prefix: Option<String>,
+    /// Whether a path that already begins with `path_root` loses it first.
+    pub mangle_client_paths: bool,
+}
+
+impl Default for DomainRemapConfig {
+    fn default() -> Self {
+        DomainRemapConfig {
+            storage_domain: Vec::new(),
+            path_root: "v1".into(),
+            reseller_prefixes: vec!["AUTH".into()],
+            default_reseller_prefix: None,
+            mangle_client_paths: false,
+        }
+    }
+}
+
+/// Users kept in the configuration, and the tokens given to them.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct TempAuthConfig {
+    /// `account:user` to key and groups.
+    pub users: BTreeMap<String, UserConfig>,
+    /// The first is the one tokens and default storage URLs carry.
+    pub reseller_prefixes: Vec<ResellerPrefix>,
+    /// Where tokens are asked for.
+    pub auth_prefix: String,
+    /// Seconds a token is good for.
+    pub token_life: u64,
+    /// Tokens remembered; past it, the one that ends soonest is forgotten and its user logs in again.
+    pub max_tokens: usize,
+    /// `http`, `https`, or `default`: the scheme of the request.
+    pub storage_url_scheme: String,
+}
+
+/// One user of [`TempAuthConfig`].
+#[derive(Clone, Debug, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct UserConfig {
+    pub key: String,
+    /// `.admin`, `.reseller_admin`, `.reseller_reader`, or any name that ACLs may mention.
+    #[serde(default)]
+    pub groups: Vec<String>,
+}
+
+/// A family of accounts, such as `AUTH_test`, and who may own them.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct ResellerPrefix {
+    /// Without the underscore.
+    pub name: String,
+    /// Owners of such an account must also have this group, from their own token or from a service token.
+    #[serde(default)]
+    pub require_group: Option<String>,
+}
+
+impl Default for TempAuthConfig {
+    fn default() -> Self {
+        TempAuthConfig {
+            users: BTreeMap::new(),
+            reseller_prefixes: vec![ResellerPrefix { name: "AUTH".into(), require_group: None }],
+            auth_prefix: "/auth/".into(),
+            token_life: 86_400,
+            max_tokens: 100_000,
+            storage_url_scheme: "default".into(),
+        }
+    }
+}
+
+/// Cross-origin requests of browsers.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct CorsConfig {
+    /// Origins allowed for every container.
+    pub cors_allow_origin: Vec<String>,
+    /// Headers shown to scripts beside Swift's own.
+    pub cors_expose_headers: Vec<String>,
+    /// Only origins that the container allows get CORS headers.
+    pub strict_cors_mode: bool,
+}
+
+impl Default for CorsConfig {
+    fn default() -> Self {
+        CorsConfig { cors_allow_origin: Vec::new(), cors_expose_headers: Vec::new(), strict_cors_mode: true }
+    }
+}
+
+/// `/info`.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct InfoConfig {
+    pub expose_info: bool,
+    /// Signs requests for the whole picture; empty: nobody may ask for it.
+    pub admin_key: String,
+    /// Sections, or `section.key`, that only the signed form shows.
+    pub disallowed_sections: Vec<String>,
+}
+
+impl Default for InfoConfig {
+    fn default() -> Self {
+        InfoConfig {
+            expose_info: true,
+            admin_key: String::new(),
+            disallowed_sections: vec!["swift.valid_api_versions".into()],
+        }
+    }
+}
+
+/// Static large objects.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct SloConfig {
+    pub max_manifest_segments: usize,
+    /// Bytes of JSON.
+    pub max_manifest_size: usize,
+    /// Segments looked at together while a manifest is checked.
+    pub concurrency: usize,
+    /// Segments deleted together.
+    pub delete_concurrency: usize,
+    /// Segments opened ahead of the one being sent. Each holds at most what its connection buffers.
+    pub read_ahead: usize,
+    /// Seconds between heartbeats, when a client asks for them.
+    pub yield_frequency: u64,
+    pub allow_async_delete: bool,
+    /// Seconds one GET may take.
+    pub max_get_time: u64,
+}
+
+impl Default for SloConfig {
+    fn default() -> Self {
+        SloConfig {
+            max_manifest_segments: 1_000,
+            max_manifest_size: 8 << 20,
+            concurrency: 8,
+            delete_concurrency: 8,
+            read_ahead: 2,
+            yield_frequency: 10,
+            allow_async_delete: true,
+            max_get_time: 86_400,
+        }
+    }
+}
+
+/// Dynamic large objects.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct DloConfig {
+    /// Seconds one GET may take.
+    pub max_get_time: u64,
+}
+
+impl Default for DloConfig {
+    fn default() -> Self {
+        DloConfig { max_get_time: 86_400 }
+    }
+}

@@ -1,0 +1,170 @@
+//! What travels with a request: its transaction id, its user, its target; and how a step makes requests of its own.
+
+use http::header::{HeaderMap, HeaderName, HeaderValue};
+use http::{Method, Uri};
+use martlet_protocol::header;
+use martlet_protocol::identity::Identity;
+use martlet_protocol::name::Target;
+use martlet_protocol::percent;
+use martlet_protocol::query::Query;
+use martlet_service::{Body, Request, headers};
+use std::sync::{Arc, OnceLock};
+use std::time::Instant;
+
+/// The life of one outside request. Cloning gives the same one.
+#[derive(Clone)]
+pub struct Context(Arc<Inner>);
+
+struct Inner {
+    trans_id: String,
+    started: Instant,
+    user: OnceLock<String>,
+}
+
+impl Context {
+    pub fn new(trans_id: String) -> Self {
+        Context(Arc::new(Inner { trans_id, started: Instant::now(), user: OnceLock::new() }))
+    }
+
+    pub fn trans_id(&self) -> &str {
+        &self.0.trans_id
+    }
+
+    pub fn started(&self) -> Instant {
+        self.0.started
+    }
+
+    /// Names the user in the log line. The first name stays.
+    pub fn set_user(&self, user: &str) {
+        let _ = self.0.user.set(user.to_owned());
+    }
+
+    pub fn user(&self) -> Option<&str> {
+        self.0.user.get().map(String::as_str)
+    }
+}
+
+/// Marks a request that a step makes in its own name: no ACL is asked. Never set from anything a client sent.
+#[derive(Clone, Copy, Debug)]
+pub struct PreAuthorized;
+
+/// The context, if `catch_errors` has seen the request.
+pub fn context(request: &Request) -> Option<&Context> {
+    request.extensions().get::<Context>()
+}
+
+/// Who is asking; `None` is nobody in particular.
+pub fn identity(request: &Request) -> Option<Arc<Identity>> {
+    let extensions = request.extensions();
+    extensions
+        .get::<Arc<Identity>>()
+        .cloned()
+        .or_else(|| extensions.get::<Identity>().map(|identity| Arc::new(identity.clone())))
+}
+
+/// What the request is about. Outside requests have it from the `paths` step; inner ones from their path.
+pub fn target(request: &Request) -> Option<Arc<Target>> {
+    match request.extensions().get::<Arc<Target>>() {
+        Some(target) => Some(target.clone()),
+        None => parse_target(request.uri()).map(Arc::new),
+    }
+}
+
+fn parse_target(uri: &Uri) -> Option<Target> {
+    let path = percent::unquote(uri.path()).ok()?;
+    let rest = path.strip_prefix("/v1/").or_else(|| path.strip_prefix("/v1.0/"))?;
+    Target::parse(rest).ok()
+}
+
+/// The query; one that is not UTF-8 reads as empty, the `paths` step has refused it before.
+pub fn query(request: &Request) -> Query {
+    request.uri().query().and_then(|text| Query::parse(text).ok()).unwrap_or_default()
+}
+
+/// `/v1/a/c/o?query` as a URI. Quoted text always makes one; the root stands in if it did not.
+pub fn uri(target: &Target, query: &str) -> Uri {
+    let text = match query {
+        "" => format!("/v1{}", target.path()),
+        _ => format!("/v1{}?{query}", target.path()),
+    };
+    text.parse().unwrap_or_default()
+}
+
+/// Points a request at another target or query.
+pub fn retarget(request: &mut Request, target: Target, query: &str) {
+    *request.uri_mut() = uri(&target, query);
+    request.extensions_mut().insert(Arc::new(target));
+}
+
+/// Whether a reserved name may be used: only the inside may.
+pub fn allows_reserved_names(headers: &HeaderMap) -> bool {
+    headers::text(headers, header::X_BACKEND_ALLOW_RESERVED_NAMES).is_some_and(is_true)
+}
+
+/// Swift's idea of a true value.
+pub fn is_true(text: &str) -> bool {
+    ["true", "1", "yes", "on", "t", "y"].iter().any(|word| text.eq_ignore_ascii_case(word))
+}
+
+/// What a request passes on to the requests made on its behalf. Taken before the request itself goes on.
+#[derive(Clone)]
+pub struct Origin {
+    context: Option<Context>,
+    identity: Option<Arc<Identity>>,
+    pre_authorized: bool,
+    headers: HeaderMap,
+}
+
+/// Headers that requests made on behalf of another carry on.
+const PASSED_ON: [&str; 5] =
+    ["x-trans-id", "user-agent", "referer", header::X_OPEN_EXPIRED, header::X_BACKEND_ALLOW_RESERVED_NAMES];
+
+impl Origin {
+    pub fn of(request: &Request) -> Self {
+        let mut kept = HeaderMap::new();
+        for name in PASSED_ON {
+            if let Some(value) = request.headers().get(name) {
+                kept.insert(HeaderName::from_static(name), value.clone());
+            }
+        }
+        Origin {
+            context: context(request).cloned(),
+            identity: identity(request),
+            pre_authorized: request.extensions().get::<PreAuthorized>().is_some(),
+            headers: kept,
+        }
+    }
+
+    /// The same, in the cluster's own name: no ACL is asked, and reserved names are allowed.
+    pub fn privileged(&self) -> Self {
+        let mut origin = self.clone();
+        origin.pre_authorized = true;
+        origin.headers.insert(
+            HeaderName::from_static(header::X_BACKEND_ALLOW_RESERVED_NAMES),
+            HeaderValue::from_static("true"),
+        );
+        origin
+    }
+
+    /// A request without a body, in the same user's name.
+    pub fn request(&self, method: Method, target: Target, query: &str) -> Request {
+        let mut request = Request::new(Body::empty());
+        *request.method_mut() = method;
+        *request.headers_mut() = self.headers.clone();
+        retarget(&mut request, target, query);
+        if let Some(context) = &self.context {
+            request.extensions_mut().insert(context.clone());
+        }
+        if let Some(identity) = &self.identity {
+            request.extensions_mut().insert(identity.clone());
+        }
+        if self.pre_authorized {
+            request.extensions_mut().insert(PreAuthorized);
+        }
+        request
+    }
+
+    pub fn trans_id(&self) -> &str {
+        self.context.as_ref().map_or("", Context::trans_id)
+    }
+}

@@ -1,0 +1,121 @@
+//! The one list of steps every request passes, in order, and how a step calls the rest.
+
+use crate::Edge;
+use crate::steps;
+use martlet_service::{Request, Response};
+use std::future::Future;
+use std::pin::Pin;
+use std::sync::Arc;
+
+/// What a step returns.
+pub type StepFuture = Pin<Box<dyn Future<Output = Response> + Send>>;
+
+/// One step: its name in `/info` and logs, and its function.
+pub struct Step {
+    pub name: &'static str,
+    run: fn(Request, Next) -> StepFuture,
+}
+
+macro_rules! step {
+    ($name:literal, $function:path) => {
+        Step { name: $name, run: |request, next| Box::pin($function(request, next)) }
+    };
+}
+
+/// Every request from outside begins at the top.
+pub static PIPELINE: &[Step] = &[
+    // Outermost: gives the transaction id that all others log, and turns a panic of any of them into a 500.
+    step!("catch_errors", steps::catch_errors::run),
+    // Before anyone could act on a header that only the cluster itself may set, and after everyone could leak one.
+    step!("gatekeeper", steps::gatekeeper::run),
+    // Load balancers ask often: answered before the log and the metrics.
+    step!("healthcheck", steps::healthcheck::run),
+    // Sees the request as the client sent it and the answer as the client gets it.
+    step!("proxy-logging", steps::logging::run),
+    // S3 requests are signed over their original host and path, so they leave before anything rewrites those.
+    step!("s3api", steps::s3::run),
+    // Rewrites host names to paths; all below read the path.
+    step!("domain_remap", steps::domain_remap::run),
+    // Needs no account and no token.
+    step!("info", steps::info::run),
+    // Refuses what is no path of Swift's, and says to all below what the request is about.
+    step!("paths", steps::paths::run),
+    // Above authentication, so that refusals of listings come in one shape; all below speak JSON.
+    step!("listing_formats", steps::listing_formats::run),
+    // Who is asking. All below may make requests in this user's name.
+    step!("tempauth", steps::tempauth::run),
+    // A browser reads an answer, refusals too, only with these headers; preflights carry no token.
+    step!("cors", steps::cors::run),
+    // Copies read and write through the large-object steps, so that a large object can be the source.
+    step!("copy", steps::copy::run),
+    // A static manifest may hold segments that are dynamic manifests, not the other way round.
+    step!("slo", steps::slo::run),
+    step!("dlo", steps::dlo::run),
+    // What is left goes to the storage nodes; who may do it is decided here, with the container's ACLs in hand.
+    step!("proxy-server", steps::dispatch::run),
+];
+
+/// Where the inside enters: requests of the S3 door, whose user its signature has proved.
+const INNER: &str = "cors";
+
+/// The rest of the pipeline, as seen from a step.
+#[derive(Clone)]
+pub struct Next {
+    edge: Arc<Edge>,
+    at: usize,
+}
+
+impl Next {
+    /// The whole pipeline.
+    pub fn outer(edge: Arc<Edge>) -> Self {
+        Next { edge, at: 0 }
+    }
+
+    /// The pipeline after authentication.
+    pub fn inner(edge: Arc<Edge>) -> Self {
+        Next { edge, at: 0 }.at(INNER)
+    }
+
+    /// The pipeline from a named step on; the last one if the name is unknown.
+    pub fn at(&self, name: &str) -> Self {
+        let found = PIPELINE.iter().position(|step| step.name == name);
+        debug_assert!(found.is_some(), "no step {name}");
+        Next { edge: self.edge.clone(), at: found.unwrap_or(PIPELINE.len() - 1) }
+    }
+
+    /// Runs the rest.
+    pub fn run(self, request: Request) -> StepFuture {
+        let step = &PIPELINE[self.at];
+        let next = Next { edge: self.edge, at: (self.at + 1).min(PIPELINE.len() - 1) };
+        (step.run)(request, next)
+    }
+
+    /// What all steps share.
+    pub fn edge(&self) -> &Arc<Edge> {
+        &self.edge
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_order_that_correctness_rests_on() {
+        let at = |name: &str| PIPELINE.iter().position(|step| step.name == name).unwrap();
+        for (before, after) in [
+            ("catch_errors", "gatekeeper"),
+            ("gatekeeper", "s3api"),
+            ("proxy-logging", "s3api"),
+            ("s3api", "domain_remap"),
+            ("domain_remap", "paths"),
+            ("paths", "tempauth"),
+            ("tempauth", INNER),
+            ("copy", "slo"),
+            ("slo", "dlo"),
+        ] {
+            assert!(at(before) < at(after), "{before} must come before {after}");
+        }
+        assert_eq!(PIPELINE.last().unwrap().name, "proxy-server");
+    }
+}

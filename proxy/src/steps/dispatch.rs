@@ -1,0 +1,176 @@
+//! The last step: judges who may do what, keeps owners' headers for owners, and hands the request to the core.
+
+use super::answer;
+use super::tempauth::authorize::{Guard, Standing};
+use crate::acl;
+use crate::context::{self, PreAuthorized, allows_reserved_names, target};
+use crate::pipeline::Next;
+use http::header::{HeaderMap, HeaderName, REFERER};
+use http::{Method, StatusCode};
+use martlet_protocol::header;
+use martlet_protocol::name::Target;
+use martlet_service::{Request, Response, headers};
+use std::sync::Arc;
+
+/// Headers that only owners may set or see (Swift's `swift_owner_headers`).
+const OWNER_HEADERS: [&str; 9] = [
+    header::X_CONTAINER_READ,
+    header::X_CONTAINER_WRITE,
+    "x-container-sync-key",
+    "x-container-sync-to",
+    "x-account-meta-temp-url-key",
+    "x-account-meta-temp-url-key-2",
+    "x-container-meta-temp-url-key",
+    "x-container-meta-temp-url-key-2",
+    header::X_ACCOUNT_ACCESS_CONTROL,
+];
+/// Where an account keeps its ACL.
+const STORED_ACCOUNT_ACL: &str = "x-account-sysmeta-core-access-control";
+
+pub async fn run(mut request: Request, next: Next) -> Response {
+    let edge = next.edge();
+    let Some(target) = target(&request) else { return answer::status(StatusCode::NOT_FOUND) };
+    if names_reserved(&target) && !allows_reserved_names(request.headers()) {
+        return answer::words(StatusCode::PRECONDITION_FAILED, "Invalid UTF8 or contains NULL");
+    }
+    let mut guard = guard(&next, &request, &target);
+    if guard.standing == Standing::Refused {
+        return guard.refusal();
+    }
+    if guard.wants_account_acl() {
+        let account = edge.core.account_info(target.account()).await;
+        if let Some(stored) = account.sysmeta.get("core-access-control") {
+            guard.read_account_acl(stored);
+        }
+    }
+    let is_change = matches!(*request.method(), Method::PUT | Method::POST);
+    if is_change && let Err(refusal) = clean_change(request.headers_mut(), &target, guard.is_owner()) {
+        return *refusal;
+    }
+    let mut response = edge.core.handle(request, (*target).clone(), &guard).await;
+    show(response.headers_mut(), &target, guard.is_owner());
+    response
+}
+
+fn guard(next: &Next, request: &Request, target: &Arc<Target>) -> Guard {
+    let method = request.method().clone();
+    if request.extensions().get::<PreAuthorized>().is_some() {
+        return Guard::open(method, target.clone());
+    }
+    let referer = headers::text(request.headers(), REFERER.as_str()).map(str::to_owned);
+    Guard::new(&next.edge().users, context::identity(request), method, target.clone(), referer)
+}
+
+fn names_reserved(target: &Target) -> bool {
+    let reserved = super::paths::RESERVED;
+    target.account().contains(reserved)
+        || target.container().is_some_and(|container| container.contains(reserved))
+        || target.object().is_some_and(|object| object.contains(reserved))
+}
+
+/// Checks and tidies ACLs that are being set; takes owners' headers from those who are none.
+fn clean_change(map: &mut HeaderMap, target: &Target, is_owner: bool) -> Result<(), Box<Response>> {
+    let bad = |words: String| Box::new(answer::words(StatusCode::BAD_REQUEST, words));
+    match target {
+        Target::Account(_) => {
+            if let Some(input) = headers::text(map, header::X_ACCOUNT_ACCESS_CONTROL).map(str::to_owned) {
+                acl::check_account_acl(&input).map_err(|problem| {
+                    bad(format!("X-Account-Access-Control invalid: {problem}\n\nInput: {input}\n"))
+                })?;
+                if is_owner {
+                    headers::set(map, STORED_ACCOUNT_ACL, &input);
+                }
+            }
+        }
+        Target::Container(_) => {
+            for name in [header::X_CONTAINER_READ, header::X_CONTAINER_WRITE] {
+                let Some(value) = headers::text(map, name) else { continue };
+                let cleaned = acl::clean(name, value).map_err(bad)?;
+                headers::set(map, name, &cleaned);
+            }
+        }
+        Target::Object(_) => {}
+    }
+    map.remove(header::X_ACCOUNT_ACCESS_CONTROL);
+    if !is_owner {
+        for name in OWNER_HEADERS {
+            map.remove(name);
+            if let Ok(removal) = HeaderName::from_bytes(name.replacen("x-", "x-remove-", 1).as_bytes()) {
+                map.remove(removal);
+            }
+        }
+    }
+    Ok(())
+}
+
+/// What an answer shows: the account's ACL under its public name, and owners' headers to owners only.
+fn show(map: &mut HeaderMap, target: &Target, is_owner: bool) {
+    if !is_owner {
+        for name in OWNER_HEADERS {
+            map.remove(name);
+        }
+        return;
+    }
+    if matches!(target, Target::Account(_))
+        && let Some(stored) = map.get(STORED_ACCOUNT_ACL).cloned()
+        && !stored.is_empty()
+    {
+        map.insert(HeaderName::from_static(header::X_ACCOUNT_ACCESS_CONTROL), stored);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn map(pairs: &[(&str, &str)]) -> HeaderMap {
+        let mut map = HeaderMap::new();
+        for (name, value) in pairs {
+            headers::set(&mut map, name, value);
+        }
+        map
+    }
+
+    #[test]
+    fn acls_are_cleaned_or_refused() {
+        let container = Target::parse("a/c").unwrap();
+        let mut headers = map(&[("x-container-read", ".referrer:*, bob"), ("x-container-write", "bob")]);
+        clean_change(&mut headers, &container, true).unwrap();
+        assert_eq!(headers["x-container-read"], ".r:*,bob");
+        let mut headers = map(&[("x-container-write", ".r:*")]);
+        assert_eq!(clean_change(&mut headers, &container, true).unwrap_err().status(), 400);
+        let account = Target::parse("a").unwrap();
+        let mut headers = map(&[("x-account-access-control", r#"{"admin":["a"]}"#)]);
+        clean_change(&mut headers, &account, true).unwrap();
+        assert_eq!(headers[STORED_ACCOUNT_ACL], r#"{"admin":["a"]}"#);
+        let mut headers = map(&[("x-account-access-control", "junk")]);
+        assert_eq!(clean_change(&mut headers, &account, true).unwrap_err().status(), 400);
+    }
+
+    #[test]
+    fn owners_headers_are_for_owners() {
+        let container = Target::parse("a/c").unwrap();
+        let mut headers = map(&[
+            ("x-container-read", "bob"),
+            ("x-remove-container-read", "x"),
+            ("x-container-sync-key", "k"),
+            ("x-container-meta-a", "b"),
+        ]);
+        clean_change(&mut headers, &container, false).unwrap();
+        assert_eq!(headers.len(), 1);
+        let mut headers = map(&[("x-container-read", "bob"), ("x-container-meta-a", "b")]);
+        show(&mut headers, &container, false);
+        assert_eq!(headers.len(), 1);
+        let account = Target::parse("a").unwrap();
+        let mut headers = map(&[(STORED_ACCOUNT_ACL, "{}")]);
+        show(&mut headers, &account, true);
+        assert_eq!(headers["x-account-access-control"], "{}");
+    }
+
+    #[test]
+    fn reserved_names_are_seen_anywhere() {
+        for (path, expected) in [("a/c/o", false), ("a/\0mpu\0c", true), ("a/c/\0o", true), ("\0a", true)] {
+            assert_eq!(names_reserved(&Target::parse(path).unwrap()), expected);
+        }
+    }
+}

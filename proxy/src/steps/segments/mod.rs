@@ -1,0 +1,47 @@
+//! Large objects as one body: `answer` decides what a request gets of it, `reader` streams the pieces.
+
+mod answer;
+mod reader;
+
+pub use answer::{Joined, answer};
+pub use reader::{Reader, SegmentError};
+
+use bytes::Bytes;
+use futures_util::Stream;
+use martlet_protocol::name::ObjectPath;
+use martlet_protocol::range::ByteRange;
+use std::pin::Pin;
+
+/// One part of a body, in the order it is sent.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Piece {
+    /// Bytes at hand.
+    Data(Bytes),
+    /// Bytes of a stored object.
+    Object(ObjectPiece),
+}
+
+/// Which bytes of which object.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct ObjectPiece {
+    pub path: ObjectPath,
+    /// The ETag it must still have; `None` takes it as it is.
+    pub etag: Option<String>,
+    /// The whole object's length in bytes.
+    pub size: u64,
+    /// What of it is wanted.
+    pub range: ByteRange,
+}
+
+impl Piece {
+    /// Bytes it will give.
+    pub fn len(&self) -> u64 {
+        match self {
+            Piece::Data(bytes) => bytes.len() as u64,
+            Piece::Object(piece) => piece.range.len(),
+        }
+    }
+}
+
+/// Pieces as they are found out; nested manifests are read when their turn comes.
+pub type Pieces = Pin<Box<dyn Stream<Item = Result<Piece, SegmentError>> + Send>>;

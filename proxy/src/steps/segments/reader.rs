@@ -1,0 +1,265 @@
+//! Streams pieces one after the other, opening the next ones while the last bytes of the one before are sent.
+//!
+//! Memory is flat: what is open ahead is bounded in number, and in bytes by what its connections buffer.
+
+use super::{ObjectPiece, Piece, Pieces};
+use crate::context::Origin;
+use crate::pipeline::Next;
+use bytes::Bytes;
+use futures_util::StreamExt;
+use futures_util::stream;
+use http::header::{CONTENT_LENGTH, ETAG, HeaderMap, RANGE};
+use http::{Method, StatusCode};
+use martlet_protocol::name::Target;
+use martlet_service::{Body, BodyError, headers};
+use std::collections::VecDeque;
+use std::time::{Duration, Instant};
+use tokio::task::JoinHandle;
+
+/// The next piece is opened when so few bytes are left of what is open: enough to hide the time an opening takes, and
+/// little enough that no piece stands open for long.
+const OPEN_AHEAD_BYTES: u64 = 1 << 20;
+
+/// Why a piece cannot be sent.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum SegmentError {
+    /// It is gone, or no longer what the manifest says.
+    Invalid(String),
+    /// Its servers do not answer.
+    Unavailable(String),
+}
+
+impl SegmentError {
+    /// What a client gets if nothing was sent yet.
+    pub fn status(&self) -> StatusCode {
+        match self {
+            SegmentError::Invalid(_) => StatusCode::CONFLICT,
+            SegmentError::Unavailable(_) => StatusCode::SERVICE_UNAVAILABLE,
+        }
+    }
+}
+
+impl std::fmt::Display for SegmentError {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        match self {
+            SegmentError::Invalid(words) | SegmentError::Unavailable(words) => f.write_str(words),
+        }
+    }
+}
+
+/// Reads pieces as one run of bytes.
+pub struct Reader {
+    pieces: stream::Fuse<Pieces>,
+    next: Next,
+    origin: Origin,
+    read_ahead: usize,
+    ends_at: Instant,
+    ahead: VecDeque<Opening>,
+    current: Option<Open>,
+    /// An error in finding out the pieces; told when those before it are sent.
+    listing_error: Option<SegmentError>,
+}
+
+/// A piece being opened by a task of its own, so that it gets on while others are sent.
+struct Opening {
+    bytes: u64,
+    task: Task,
+}
+
+/// Ends its task when dropped.
+struct Task(JoinHandle<Result<Body, SegmentError>>);
+
+impl Drop for Task {
+    fn drop(&mut self) {
+        self.0.abort();
+    }
+}
+
+struct Open {
+    body: Body,
+    remaining: u64,
+}
+
+impl Reader {
+    /// `next` is where segments are asked for; `read_ahead` how many may be open beside the one being sent.
+    pub fn new(pieces: Pieces, next: Next, origin: Origin, read_ahead: usize, max_time: Duration) -> Self {
+        Reader {
+            pieces: pieces.fuse(),
+            next,
+            origin,
+            read_ahead: read_ahead.max(1),
+            ends_at: Instant::now() + max_time,
+            ahead: VecDeque::new(),
+            current: None,
+            listing_error: None,
+        }
+    }
+
+    /// Opens the first piece, so that a large object whose first segment is gone is an error and not half a body.
+    pub async fn begin(&mut self) -> Result<(), SegmentError> {
+        if self.current.is_none() {
+            self.advance().await?;
+        }
+        Ok(())
+    }
+
+    /// The rest as a body of so many bytes; of unknown length for `None`.
+    pub fn into_body(self, length: Option<u64>) -> Body {
+        let name = self.origin.trans_id().to_owned();
+        let chunks = stream::unfold(Some(self), move |reader| {
+            let name = name.clone();
+            async move {
+                let mut reader = reader?;
+                match reader.next_chunk().await {
+                    Ok(Some(chunk)) => Some((Ok(chunk), Some(reader))),
+                    Ok(None) => None,
+                    Err(error) => {
+                        tracing::error!(%error, trans_id = %name, "large object broken off");
+                        Some((Err(BodyError::Aborted), None))
+                    }
+                }
+            }
+        });
+        match length {
+            Some(length) => Body::sized_stream(length, chunks),
+            None => Body::stream(chunks),
+        }
+    }
+
+    async fn next_chunk(&mut self) -> Result<Option<Bytes>, SegmentError> {
+        loop {
+            if Instant::now() > self.ends_at {
+                return Err(SegmentError::Unavailable("the longest time for one GET is over".into()));
+            }
+            let Some(open) = &mut self.current else {
+                if !self.advance().await? {
+                    return Ok(None);
+                }
+                continue;
+            };
+            if open.remaining == 0 {
+                self.current = None;
+                continue;
+            }
+            let chunk = match open.body.next().await {
+                Some(Ok(chunk)) => chunk,
+                Some(Err(error)) => return Err(SegmentError::Unavailable(format!("segment broken off: {error}"))),
+                None => return Err(SegmentError::Invalid("segment shorter than announced".into())),
+            };
+            match open.remaining.checked_sub(chunk.len() as u64) {
+                Some(rest) => open.remaining = rest,
+                None => return Err(SegmentError::Invalid("segment longer than announced".into())),
+            }
+            self.open_ahead().await;
+            return Ok(Some(chunk));
+        }
+    }
+
+    /// Makes the next piece current; `false` at the end.
+    async fn advance(&mut self) -> Result<bool, SegmentError> {
+        self.open_ahead().await;
+        let Some(mut opening) = self.ahead.pop_front() else {
+            return match self.listing_error.take() {
+                Some(error) => Err(error),
+                None => Ok(false),
+            };
+        };
+        let body = match (&mut opening.task.0).await {
+            Ok(opened) => opened?,
+            Err(failure) => return Err(SegmentError::Unavailable(format!("opening failed: {failure}"))),
+        };
+        self.current = Some(Open { body, remaining: opening.bytes });
+        self.open_ahead().await;
+        Ok(true)
+    }
+
+    async fn open_ahead(&mut self) {
+        while self.listing_error.is_none() && self.ahead.len() < self.read_ahead && self.bytes_open() < OPEN_AHEAD_BYTES
+        {
+            match self.pieces.next().await {
+                None => return,
+                Some(Err(error)) => self.listing_error = Some(error),
+                Some(Ok(piece)) if piece.len() == 0 => {}
+                Some(Ok(piece)) => {
+                    let (next, origin, bytes) = (self.next.clone(), self.origin.clone(), piece.len());
+                    let task = Task(tokio::spawn(async move { open(piece, next, origin).await }));
+                    self.ahead.push_back(Opening { bytes, task });
+                }
+            }
+        }
+    }
+
+    fn bytes_open(&self) -> u64 {
+        self.current.as_ref().map_or(0, |open| open.remaining)
+            + self.ahead.iter().map(|opening| opening.bytes).sum::<u64>()
+    }
+}
+
+async fn open(piece: Piece, next: Next, origin: Origin) -> Result<Body, SegmentError> {
+    let piece = match piece {
+        Piece::Data(bytes) => return Ok(Body::full(bytes)),
+        Piece::Object(piece) => piece,
+    };
+    // Parts of S3 uploads live under reserved names; whoever may read the manifest may read them.
+    let is_reserved = piece.path.container.contains(super::super::paths::RESERVED);
+    let origin = if is_reserved { origin.privileged() } else { origin };
+    let target = Target::Object(piece.path.clone());
+    let mut request = origin.request(Method::GET, target, "multipart-manifest=get");
+    let is_whole = piece.range.start == 0 && piece.range.end == piece.size;
+    if !is_whole {
+        let range = format!("bytes={}-{}", piece.range.start, piece.range.end - 1);
+        headers::set(request.headers_mut(), RANGE.as_str(), &range);
+    }
+    let response = next.run(request).await;
+    check(&piece, is_whole, response.status(), response.headers())?;
+    Ok(response.into_body())
+}
+
+fn check(piece: &ObjectPiece, is_whole: bool, status: StatusCode, map: &HeaderMap) -> Result<(), SegmentError> {
+    let wanted = if is_whole { StatusCode::OK } else { StatusCode::PARTIAL_CONTENT };
+    let name = Target::Object(piece.path.clone()).path();
+    if status.is_server_error() {
+        return Err(SegmentError::Unavailable(format!("{status} for segment {name}")));
+    }
+    if status != wanted {
+        return Err(SegmentError::Invalid(format!("{status} for segment {name}")));
+    }
+    let etag = headers::text(map, ETAG.as_str()).map(|etag| etag.trim_matches('"'));
+    if piece.etag.as_deref().is_some_and(|wanted| etag != Some(wanted)) {
+        return Err(SegmentError::Invalid(format!("segment {name} has changed: its ETag is now {etag:?}")));
+    }
+    let length = headers::text(map, CONTENT_LENGTH.as_str()).and_then(|length| length.parse::<u64>().ok());
+    if length.is_some_and(|length| length != piece.range.len()) {
+        return Err(SegmentError::Invalid(format!("segment {name} has changed: its length is now {length:?}")));
+    }
+    Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use martlet_protocol::name::Target;
+    use martlet_protocol::range::ByteRange;
+
+    #[test]
+    fn a_segment_must_be_what_the_manifest_says() {
+        let Ok(Target::Object(path)) = Target::parse("a/c/o") else { panic!() };
+        let range = ByteRange { start: 0, end: 5 };
+        let piece = ObjectPiece { path, etag: Some("e".into()), size: 5, range };
+        let check = |is_whole: bool, status: u16, etag: &str, length: &str| {
+            let mut map = HeaderMap::new();
+            headers::set(&mut map, "etag", etag);
+            headers::set(&mut map, "content-length", length);
+            super::check(&piece, is_whole, StatusCode::from_u16(status).unwrap(), &map)
+                .map_err(|error| error.status().as_u16())
+        };
+        assert_eq!(check(true, 200, "e", "5"), Ok(()));
+        assert_eq!(check(true, 200, "\"e\"", "5"), Ok(()));
+        assert_eq!(check(false, 206, "e", "5"), Ok(()));
+        assert_eq!(check(false, 200, "e", "5"), Err(409));
+        assert_eq!(check(true, 200, "x", "5"), Err(409));
+        assert_eq!(check(true, 200, "e", "6"), Err(409));
+        assert_eq!(check(true, 404, "e", "5"), Err(409));
+        assert_eq!(check(true, 503, "e", "5"), Err(503));
+    }
+}
