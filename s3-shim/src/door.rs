@@ -12,7 +12,7 @@ use http::header::{HeaderName, HeaderValue};
 use martlet_protocol::query::Query;
 use martlet_service::headers::text;
 use martlet_service::{BoxFuture, Clock, Handler, Request, Response, trans_id};
-use std::sync::Arc;
+use std::sync::{Arc, Mutex};
 
 /// The S3 door. Cheap to share.
 pub struct S3 {
@@ -83,7 +83,7 @@ impl S3 {
             payload: authenticated.payload,
             query,
             headers: parts.headers,
-            body,
+            body: Mutex::new(body),
             bucket,
             key,
             resource: parts.uri.path().to_owned(),

@@ -13,7 +13,7 @@ use base64::engine::general_purpose::STANDARD;
 use bytes::Bytes;
 use http::HeaderMap;
 use http_body::{Body as HttpBody, Frame, SizeHint};
-use martlet_service::headers::{set, text};
+use martlet_service::headers::set;
 use martlet_service::{Body, BodyError, CollectError, collect};
 use md5::Md5;
 use sha2::{Digest, Sha256};

@@ -58,6 +58,11 @@ impl Xml {
         let _ = write!(self.text, "</{name}>");
     }
 
+    /// Adds text to the open element.
+    pub fn text(&mut self, value: &str) {
+        escape_into(&mut self.text, value);
+    }
+
     /// Adds an element with a number.
     pub fn number(&mut self, name: &str, value: u64) {
         let _ = write!(self.text, "<{name}>{value}</{name}>");
