@@ -373,7 +373,7 @@ impl SpaceRound<'_> {
 
     pub async fn digests(&self) -> Result<Vec<Digest>, StorageError> {
         let mut digests = self.device.digests(self.space).await?;
-        digests.sort_unstable();
+        crate::wire::settle(&mut digests);
         Ok(digests)
     }
 

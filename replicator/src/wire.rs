@@ -47,7 +47,7 @@ pub const MAX_VERSIONS: usize = 10_000;
 /// Most changes in one answer.
 pub const MAX_CHANGES: usize = 10_000;
 /// Most rows in one answer, and in one push.
-pub const MAX_ROWS: usize = 5_000;
+pub const MAX_ROWS: usize = 1_000;
 
 const DIGEST_BYTES: usize = 2 + 16;
 const VERSION_BYTES: usize = 16 + 8 + 8 + 16;
@@ -114,19 +114,25 @@ pub fn pack_digests(digests: &[Digest]) -> Bytes {
     out.freeze()
 }
 
-/// Digests in ascending order, whatever order they came in.
+/// Digests in ascending order, whatever order they came in, without prefixes that hold nothing.
 pub fn unpack_digests(bytes: &[u8]) -> Result<Vec<Digest>, Malformed> {
     let (entries, rest) = bytes.as_chunks::<DIGEST_BYTES>();
     let mut digests: Vec<Digest> = entries
         .iter()
         .map(|entry| (u16::from_be_bytes([entry[0], entry[1]]), array(&entry[2..])))
         .collect();
-    digests.sort_unstable();
+    settle(&mut digests);
     if rest.is_empty() {
         Ok(digests)
     } else {
         Err(Malformed)
     }
+}
+
+/// Sorts, and leaves out prefixes that hold nothing any more: their sum is 0.
+pub fn settle(digests: &mut Vec<Digest>) {
+    digests.retain(|(_, sum)| *sum != [0; 16]);
+    digests.sort_unstable();
 }
 
 pub fn pack_versions(versions: &[Version]) -> Bytes {
@@ -297,6 +303,10 @@ mod tests {
         let packed_changes = pack_changes(&[Change { sequence: 9, hash }]);
         let changes = unpack_changes(&packed_changes).unwrap();
         assert_eq!((changes[0].sequence, changes[0].hash), (9, hash));
+        assert_eq!(
+            unpack_digests(&pack_digests(&[(2, [1; 16]), (3, [0; 16]), (1, [1; 16])])),
+            Ok(vec![(1, [1; 16]), (2, [1; 16])])
+        );
         assert!(unpack_digests(&[0; 19]).is_err());
         assert!(unpack_versions(&packed[1..]).is_err());
         assert!(unpack_changes(&packed_changes[..23]).is_err());

@@ -1,6 +1,7 @@
 //! Containers and accounts: records, metadata and rows converge.
 
 use crate::cluster::{ACCOUNT, Cluster, NODES, POLICY, at};
+use martlet_protocol::hash::PathHash;
 use martlet_protocol::row::{ContainerRow, ObjectRow};
 use martlet_protocol::timestamp::Timestamp;
 use martlet_storage::{PutContainer, Row, Space};
@@ -36,6 +37,16 @@ pub async fn create(cluster: &Cluster, ids: &[usize], space: Space, container: &
         cluster
             .device(*id)
             .put_container(space, hash, put, |_| None)
+            .await
+            .unwrap();
+    }
+}
+
+async fn put_many(cluster: &Cluster, id: usize, hash: PathHash, rows: &[Row]) {
+    for part in rows.chunks(500) {
+        let device = cluster.device(id);
+        device
+            .put_rows(Space::Containers, hash, part.to_vec(), None, |_| None)
             .await
             .unwrap();
     }
@@ -104,21 +115,13 @@ async fn a_container_of_many_pages_is_pulled_whole_and_then_only_what_differs() 
         .map(|number| object_row(&format!("o{number:05}"), at(2), 1, false))
         .collect();
     for id in &primaries[1..] {
-        cluster
-            .device(*id)
-            .put_rows(Space::Containers, hash, rows.clone(), None, |_| None)
-            .await
-            .unwrap();
+        put_many(&cluster, *id, hash, &rows).await;
     }
     // Ours alone, between theirs: pages then begin and end at different names.
     let ours: Vec<Row> = (0..3_000)
         .map(|number| object_row(&format!("o{number:05}x"), at(2), 1, false))
         .collect();
-    cluster
-        .device(primaries[0])
-        .put_rows(Space::Containers, hash, ours, None, |_| None)
-        .await
-        .unwrap();
+    put_many(&cluster, primaries[0], hash, &ours).await;
     cluster.pass_all().await;
     cluster.assert_agreement().await;
     let count = async |id: usize| {
@@ -179,11 +182,7 @@ async fn a_container_on_a_handoff_goes_home_with_its_rows() {
     let rows: Vec<Row> = (0..6_000)
         .map(|number| object_row(&format!("o{number:05}"), at(2), 1, false))
         .collect();
-    cluster
-        .device(handoff)
-        .put_rows(Space::Containers, hash, rows, None, |_| None)
-        .await
-        .unwrap();
+    put_many(&cluster, handoff, hash, &rows).await;
     let report = cluster.pass(handoff).await;
     assert_eq!(
         (report.pushed, report.removed, report.remaining),
