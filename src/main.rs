@@ -1,1 +1,43 @@
-fn main() {}
+//! The one binary: reads the command line and starts what it asks for.
+
+mod cli;
+mod config;
+mod control;
+mod dev;
+mod node;
+mod proxy_role;
+mod router;
+
+use clap::Parser;
+use std::process::ExitCode;
+
+/// Halves the price of small frames against glibc's allocator.
+#[global_allocator]
+static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
+
+fn main() -> ExitCode {
+    let command = cli::Cli::parse().command;
+    let runtime = match tokio::runtime::Builder::new_multi_thread().enable_all().build() {
+        Ok(runtime) => runtime,
+        Err(error) => {
+            eprintln!("martlet: cannot start the runtime: {error}");
+            return ExitCode::FAILURE;
+        }
+    };
+    let ended = runtime.block_on(async {
+        match command {
+            cli::Command::Dev(options) => dev::run(options).await,
+            cli::Command::Node(options) => node::run(&options).await,
+            cli::Command::Pass(options) => control::pass(&options).await,
+        }
+    });
+    // Whatever still blocks a thread now (a stuck disk) must not keep a stopped server from ending.
+    runtime.shutdown_timeout(std::time::Duration::from_secs(1));
+    match ended {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => {
+            eprintln!("martlet: {error}");
+            ExitCode::FAILURE
+        }
+    }
+}

@@ -1,0 +1,336 @@
+//! `node.toml`: what one process is. Wrong files fail here, before a socket or a disk is touched.
+
+use martlet_container_server::{AccountServerConfig, ContainerServerConfig};
+use martlet_object_server::ObjectServerSettings;
+use martlet_protocol::hash::HashSalt;
+use martlet_protocol::policy::{Policies, Policy};
+use martlet_proxy::ProxyConfig;
+use martlet_replicator::{ExpirerConfig, ReplicatorConfig, UpdaterConfig, WorkersConfig};
+use martlet_s3_shim::S3Config;
+use serde::{Deserialize, Serialize};
+use std::fmt;
+use std::net::SocketAddr;
+use std::path::{Path, PathBuf};
+
+/// A whole file. Paths in it are taken from the file's own folder.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct NodeConfig {
+    pub cluster: ClusterConfig,
+    #[serde(default)]
+    pub log: LogConfig,
+    /// Present: this process serves devices.
+    pub storage: Option<StorageConfig>,
+    /// Present: this process serves clients.
+    pub proxy: Option<ProxyRoleConfig>,
+}
+
+/// What every node of a cluster must agree on.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct ClusterConfig {
+    /// Stands in the marker of every device; a device of another cluster is not touched.
+    pub name: String,
+    /// `swift_hash_path_prefix` of `swift.conf`. Never changes once there is data.
+    #[serde(default)]
+    pub hash_path_prefix: String,
+    /// `swift_hash_path_suffix` of `swift.conf`. Never changes once there is data.
+    pub hash_path_suffix: String,
+    /// Folder with `account.ring.gz`, `container.ring.gz`, `object.ring.gz`, `object-1.ring.gz` and so on.
+    pub rings: PathBuf,
+    /// Storage policies, as in `swift.conf`.
+    pub policies: Vec<Policy>,
+}
+
+impl ClusterConfig {
+    pub fn salt(&self) -> HashSalt {
+        HashSalt { prefix: self.hash_path_prefix.clone(), suffix: self.hash_path_suffix.clone() }
+    }
+}
+
+/// Where log lines go.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct LogConfig {
+    pub filter: String,
+    pub json: bool,
+    /// Standard error when absent.
+    pub file: Option<PathBuf>,
+}
+
+impl Default for LogConfig {
+    fn default() -> Self {
+        LogConfig { filter: "info".into(), json: false, file: None }
+    }
+}
+
+/// The storage role.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct StorageConfig {
+    /// Where all three servers and the replication listen: the address the rings name.
+    pub bind: SocketAddr,
+    /// Listeners of one server alone, for rings that give each kind its own port as Swift's usually do.
+    pub object_bind: Option<SocketAddr>,
+    pub container_bind: Option<SocketAddr>,
+    pub account_bind: Option<SocketAddr>,
+    /// Written at start, removed at the end.
+    pub pid_file: Option<PathBuf>,
+    pub devices: Vec<DeviceEntry>,
+    #[serde(default)]
+    pub device: DeviceTuning,
+    #[serde(default)]
+    pub object_server: ObjectServerSettings,
+    #[serde(default)]
+    pub container_server: ContainerServerConfig,
+    #[serde(default)]
+    pub account_server: AccountServerConfig,
+    #[serde(default)]
+    pub workers: WorkerSettings,
+}
+
+/// One device and where it is mounted.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct DeviceEntry {
+    /// The ring's name for it.
+    pub name: String,
+    pub path: PathBuf,
+}
+
+/// Settings of every device of the node.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct DeviceTuning {
+    /// Space kept free, in bytes or percent (`"1%"`), as Swift's `fallocate_reserve`.
+    pub fallocate_reserve: String,
+    /// Bodies up to this many bytes live in the index.
+    pub inline_limit_bytes: usize,
+}
+
+impl Default for DeviceTuning {
+    fn default() -> Self {
+        DeviceTuning { fallocate_reserve: "1%".into(), inline_limit_bytes: 64 * 1024 }
+    }
+}
+
+/// How often and how hard the background workers work.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct WorkerSettings {
+    /// Between two rounds of the replicator; the first begins at once.
+    pub replicate_interval_ms: u64,
+    /// Between two looks into the outboxes.
+    pub update_interval_ms: u64,
+    /// Between two looks for what is due.
+    pub expire_interval_ms: u64,
+    /// Records of one device that are compared, pulled or pushed at once.
+    pub replicate_concurrency: usize,
+    /// Updates of one device under way at once.
+    pub update_concurrency: usize,
+}
+
+impl Default for WorkerSettings {
+    fn default() -> Self {
+        let workers = WorkersConfig::default();
+        WorkerSettings {
+            replicate_interval_ms: workers.replicate_interval_ms,
+            update_interval_ms: workers.update_interval_ms,
+            expire_interval_ms: workers.expire_interval_ms,
+            replicate_concurrency: ReplicatorConfig::default().concurrency,
+            update_concurrency: UpdaterConfig::default().concurrency,
+        }
+    }
+}
+
+impl WorkerSettings {
+    pub fn workers(&self) -> WorkersConfig {
+        WorkersConfig {
+            replicate_interval_ms: self.replicate_interval_ms,
+            update_interval_ms: self.update_interval_ms,
+            expire_interval_ms: self.expire_interval_ms,
+            ..WorkersConfig::default()
+        }
+    }
+
+    /// `addresses`: where this node listens, as the rings write it.
+    pub fn replicator(&self, addresses: Vec<(String, u16)>) -> ReplicatorConfig {
+        ReplicatorConfig { addresses, concurrency: self.replicate_concurrency, ..ReplicatorConfig::default() }
+    }
+
+    pub fn updater(&self) -> UpdaterConfig {
+        UpdaterConfig { concurrency: self.update_concurrency, ..UpdaterConfig::default() }
+    }
+
+    /// `addresses`: where this node listens, as the rings write it.
+    pub fn expirer(&self, addresses: Vec<(String, u16)>) -> ExpirerConfig {
+        ExpirerConfig { addresses, ..ExpirerConfig::default() }
+    }
+}
+
+/// The proxy role.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct ProxyRoleConfig {
+    pub bind: SocketAddr,
+    /// Answer `/metrics` on the clients' port as well. Off unless the port is only yours.
+    #[serde(default)]
+    pub expose_metrics: bool,
+    #[serde(default)]
+    pub pipeline: ProxyConfig,
+    /// Present: S3 is spoken on the same port.
+    pub s3: Option<S3Config>,
+}
+
+/// Why a configuration cannot be used. Says the file and, for a misspelt key, the nearest right one.
+#[derive(Debug)]
+pub struct ConfigError(String);
+
+impl fmt::Display for ConfigError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.0)
+    }
+}
+
+impl std::error::Error for ConfigError {}
+
+impl ConfigError {
+    /// A data folder without the configuration of a single node.
+    pub fn no_nodes(data: &Path) -> Self {
+        ConfigError(format!("{}: no node1/node.toml below it: not the data folder of a dev cluster", data.display()))
+    }
+}
+
+impl NodeConfig {
+    /// Reads and checks a file; its paths become absolute.
+    pub fn load(path: &Path) -> Result<Self, ConfigError> {
+        let fail = |text: String| ConfigError(format!("{}: {text}", path.display()));
+        let text = std::fs::read_to_string(path).map_err(|error| fail(error.to_string()))?;
+        let mut config = Self::parse(&text).map_err(|error| fail(error.0))?;
+        let folder = path.parent().unwrap_or(Path::new("."));
+        let folder = folder.canonicalize().map_err(|error| fail(error.to_string()))?;
+        config.resolve(&folder);
+        Ok(config)
+    }
+
+    /// Reads and checks the text of a file.
+    pub fn parse(text: &str) -> Result<Self, ConfigError> {
+        let config: NodeConfig = toml::from_str(text).map_err(|error| ConfigError(explain(&error)))?;
+        Policies::new(config.cluster.policies.clone()).map_err(|error| ConfigError(error.to_string()))?;
+        if config.storage.is_none() && config.proxy.is_none() {
+            return Err(ConfigError("names no role: neither [storage] nor [proxy] is there".into()));
+        }
+        if let Some(storage) = &config.storage {
+            if storage.devices.is_empty() {
+                return Err(ConfigError("[storage] names no devices".into()));
+            }
+            parse_reserve(&storage.device.fallocate_reserve)?;
+        }
+        Ok(config)
+    }
+
+    fn resolve(&mut self, folder: &Path) {
+        let absolute = |path: &mut PathBuf| *path = folder.join(&*path);
+        absolute(&mut self.cluster.rings);
+        self.log.file.iter_mut().for_each(absolute);
+        if let Some(storage) = &mut self.storage {
+            storage.pid_file.iter_mut().for_each(absolute);
+            storage.devices.iter_mut().for_each(|device| absolute(&mut device.path));
+        }
+    }
+
+    /// The policies, checked when the file was read.
+    pub fn policies(&self) -> Policies {
+        Policies::new(self.cluster.policies.clone()).expect("checked when the file was read")
+    }
+}
+
+/// Swift's `fallocate_reserve`: bytes, or a percentage.
+pub fn parse_reserve(text: &str) -> Result<martlet_storage::Reserve, ConfigError> {
+    let wrong = || ConfigError(format!("fallocate_reserve {text:?} is neither bytes nor a percentage below 100"));
+    match text.trim().strip_suffix('%') {
+        Some(percent) => {
+            let percent: f64 = percent.trim().parse().map_err(|_| wrong())?;
+            if !(0.0..100.0).contains(&percent) {
+                return Err(wrong());
+            }
+            Ok(martlet_storage::Reserve::Percent(percent))
+        }
+        None => Ok(martlet_storage::Reserve::Bytes(text.trim().parse().map_err(|_| wrong())?)),
+    }
+}
+
+/// The parser's words, with the nearest right key when a key is unknown.
+fn explain(error: &toml::de::Error) -> String {
+    let text = error.to_string();
+    match nearest(error.message()) {
+        Some(key) => format!("{text}did you mean `{key}`?"),
+        None => text,
+    }
+}
+
+/// Picks the nearest of the names in serde's "unknown field `a`, expected one of `b`, `c`".
+fn nearest(message: &str) -> Option<String> {
+    let (unknown, expected) = message.strip_prefix("unknown field ")?.split_once(", expected ")?;
+    let unknown = unknown.trim_matches('`');
+    let known = expected.split('`').skip(1).step_by(2);
+    known.min_by_key(|key| edit_distance(unknown, key)).map(str::to_owned)
+}
+
+/// Levenshtein's distance: the least number of letters to insert, delete or change.
+fn edit_distance(a: &str, b: &str) -> usize {
+    let mut row: Vec<usize> = (0..=b.chars().count()).collect();
+    for (i, from) in a.chars().enumerate() {
+        let mut diagonal = row[0];
+        row[0] = i + 1;
+        for (j, to) in b.chars().enumerate() {
+            let change = diagonal + usize::from(from != to);
+            diagonal = row[j + 1];
+            row[j + 1] = change.min(diagonal + 1).min(row[j] + 1);
+        }
+    }
+    row[b.chars().count()]
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const GOOD: &str = r#"
+        [cluster]
+        name = "test"
+        hash_path_suffix = "salt"
+        rings = "rings"
+        policies = [{ index = 0, name = "gold" }]
+        [storage]
+        bind = "127.0.0.1:6201"
+        devices = [{ name = "d1", path = "disk" }]
+    "#;
+
+    #[test]
+    fn unknown_keys_are_refused_with_the_nearest_right_one() {
+        assert!(NodeConfig::parse(GOOD).is_ok());
+        for (from, to, hint) in [
+            ("hash_path_suffix", "hash_path_sufix", "did you mean `hash_path_suffix`?"),
+            ("[storage]", "[storag]", "did you mean `storage`?"),
+            ("bind =", "bid =", "did you mean `bind`?"),
+        ] {
+            let error = NodeConfig::parse(&GOOD.replace(from, to)).unwrap_err().to_string();
+            assert!(error.contains(hint), "{error}");
+        }
+    }
+
+    #[test]
+    fn values_are_checked() {
+        for (from, to) in [
+            ("devices = [{ name = \"d1\", path = \"disk\" }]", "devices = []"),
+            ("name = \"gold\"", "name = \"go ld\""),
+            ("127.0.0.1:6201", "nowhere"),
+        ] {
+            assert!(NodeConfig::parse(&GOOD.replace(from, to)).is_err(), "{to}");
+        }
+        for wrong in ["x", "100%", "-1", "-1%", ""] {
+            assert!(parse_reserve(wrong).is_err(), "{wrong}");
+        }
+    }
+}

@@ -1,0 +1,207 @@
+//! The files of a dev cluster: rings, devices and one `node.toml` for each node, made at first and kept after.
+//!
+//! `DIR/rings/*.ring.gz`, `DIR/nodeN/node.toml`, `DIR/nodeN/node.pid`, `DIR/nodeN/disk` (the device `dN`).
+
+use crate::config::{
+    ClusterConfig, DeviceEntry, DeviceTuning, LogConfig, NodeConfig, ProxyRoleConfig, StorageConfig,
+};
+use crate::node::format_device;
+use martlet_protocol::policy::{Policy, PolicyIndex};
+use martlet_proxy::ProxyConfig;
+use martlet_proxy::config::{ResellerPrefix, TempAuthConfig, UserConfig};
+use martlet_ring::builder::{Builder, NewDevice};
+use martlet_s3_shim::S3Config;
+use std::collections::BTreeMap;
+use std::error::Error;
+use std::net::{IpAddr, Ipv4Addr, SocketAddr, TcpListener};
+use std::path::{Path, PathBuf};
+
+/// Storage nodes of a dev cluster, one device each.
+pub const NODES: usize = 4;
+/// Partitions are 2 to this power: plenty for four devices.
+const PART_POWER: u32 = 10;
+/// The same rings come out on every machine.
+const RING_SEED: u64 = 1;
+
+/// Where node `number` (from 1) keeps its things.
+pub fn node_folder(data: &Path, number: usize) -> PathBuf {
+    data.join(format!("node{number}"))
+}
+
+/// A prepared data folder.
+pub struct Layout {
+    /// The storage nodes' configuration files.
+    pub nodes: Vec<PathBuf>,
+    /// The proxy's configuration; it is not kept in a file, since the port is the command line's.
+    pub proxy: NodeConfig,
+}
+
+impl Layout {
+    /// Makes what is missing. Nodes keep their ports as long as those are free.
+    pub fn prepare(data: &Path, proxy: SocketAddr, log_filter: &str) -> Result<Layout, Box<dyn Error>> {
+        let paths: Vec<PathBuf> = (1..=NODES).map(|number| node_folder(data, number).join("node.toml")).collect();
+        let known: Vec<Option<NodeConfig>> = paths.iter().map(|path| known_config(path)).collect::<Result<_, _>>()?;
+        let cluster = match known.iter().flatten().next() {
+            Some(config) => ClusterConfig { rings: "../rings".into(), ..config.cluster.clone() },
+            None => new_cluster()?,
+        };
+        let ports = choose_ports(&known)?;
+        write_rings(&data.join("rings"), &ports)?;
+        for (at, (path, known)) in paths.iter().zip(&known).enumerate() {
+            let number = at + 1;
+            let folder = node_folder(data, number);
+            format_device(&folder.join("disk"), &cluster.name, &device_name(number))?;
+            let tuning = known.as_ref().and_then(|config| config.storage.clone());
+            let storage = node_storage(number, ports[at], tuning);
+            let config = NodeConfig {
+                cluster: cluster.clone(),
+                log: LogConfig { filter: log_filter.into(), ..LogConfig::default() },
+                storage: Some(storage),
+                proxy: None,
+            };
+            write_atomically(path, toml::to_string(&config)?.as_bytes())?;
+        }
+        let proxy = NodeConfig {
+            cluster: ClusterConfig { rings: data.join("rings"), ..cluster },
+            log: LogConfig::default(),
+            storage: None,
+            proxy: Some(dev_proxy(proxy)),
+        };
+        Ok(Layout { nodes: paths, proxy })
+    }
+}
+
+fn device_name(number: usize) -> String {
+    format!("d{number}")
+}
+
+fn known_config(path: &Path) -> Result<Option<NodeConfig>, Box<dyn Error>> {
+    match std::fs::read_to_string(path) {
+        Ok(text) => {
+            let config = NodeConfig::parse(&text).map_err(|error| format!("{}: {error}", path.display()))?;
+            Ok(Some(config))
+        }
+        Err(error) if error.kind() == std::io::ErrorKind::NotFound => Ok(None),
+        Err(error) => Err(format!("{}: {error}", path.display()).into()),
+    }
+}
+
+/// A cluster of its own name and salt, so that its devices are never taken for another's.
+fn new_cluster() -> Result<ClusterConfig, Box<dyn Error>> {
+    let policy = |index, name: &str, is_default| Policy {
+        index: PolicyIndex(index),
+        name: name.into(),
+        aliases: Vec::new(),
+        is_default,
+        is_deprecated: false,
+    };
+    Ok(ClusterConfig {
+        name: format!("dev-{}", random_hex()?),
+        hash_path_prefix: random_hex()?,
+        hash_path_suffix: random_hex()?,
+        rings: "../rings".into(),
+        policies: vec![policy(0, "gold", true), policy(1, "silver", false)],
+    })
+}
+
+fn random_hex() -> std::io::Result<String> {
+    let mut bytes = [0; 8];
+    std::io::Read::read_exact(&mut std::fs::File::open("/dev/urandom")?, &mut bytes)?;
+    Ok(bytes.iter().map(|byte| format!("{byte:02x}")).collect())
+}
+
+/// The ports nodes had, where they are still free; otherwise free ones. All are held until all are chosen.
+fn choose_ports(known: &[Option<NodeConfig>]) -> std::io::Result<Vec<u16>> {
+    let mut held = Vec::new();
+    for config in known {
+        let before = config.as_ref().and_then(|config| config.storage.as_ref()).map(|storage| storage.bind);
+        let kept = before.and_then(|address| TcpListener::bind(address).ok());
+        let listener = match kept {
+            Some(listener) => listener,
+            None => TcpListener::bind((Ipv4Addr::LOCALHOST, 0))?,
+        };
+        held.push(listener);
+    }
+    held.iter().map(|listener| listener.local_addr().map(|address| address.port())).collect()
+}
+
+fn node_storage(number: usize, port: u16, known: Option<StorageConfig>) -> StorageConfig {
+    let bind = SocketAddr::new(IpAddr::V4(Ipv4Addr::LOCALHOST), port);
+    match known {
+        // What somebody set by hand in a kept node.toml stays.
+        Some(known) => StorageConfig { bind, ..known },
+        None => StorageConfig {
+            bind,
+            object_bind: None,
+            container_bind: None,
+            account_bind: None,
+            pid_file: Some("node.pid".into()),
+            devices: vec![DeviceEntry { name: device_name(number), path: "disk".into() }],
+            device: DeviceTuning::default(),
+            object_server: Default::default(),
+            container_server: Default::default(),
+            account_server: Default::default(),
+            workers: Default::default(),
+        },
+    }
+}
+
+/// Builds all rings from the same four devices. The same seed gives the same placement whatever the ports.
+fn write_rings(folder: &Path, ports: &[u16]) -> Result<(), Box<dyn Error>> {
+    std::fs::create_dir_all(folder)?;
+    for (name, replicas) in [("account", 3.0), ("container", 3.0), ("object", 3.0), ("object-1", 2.0)] {
+        let mut builder = Builder::create(PART_POWER, replicas, 1)?;
+        for (at, port) in ports.iter().enumerate() {
+            let number = at + 1;
+            builder.add_device(NewDevice {
+                region: 1,
+                zone: number as u32,
+                ip: Ipv4Addr::LOCALHOST.to_string(),
+                port: *port,
+                replication_ip: None,
+                replication_port: None,
+                device: device_name(number),
+                weight: 100.0,
+                meta: String::new(),
+            })?;
+        }
+        builder.rebalance(RING_SEED, 0)?;
+        write_atomically(&folder.join(format!("{name}.ring.gz")), &martlet_ring::file::write_v1(&builder.to_ring()?)?)?;
+    }
+    Ok(())
+}
+
+/// Replaces a file in one step, so that a reader or a crash sees the old one or the new one.
+fn write_atomically(path: &Path, bytes: &[u8]) -> std::io::Result<()> {
+    let temporary = path.with_extension("new");
+    std::fs::write(&temporary, bytes)?;
+    std::fs::rename(temporary, path)
+}
+
+/// Swift's sample users, both doors, everything a person may want to try.
+fn dev_proxy(bind: SocketAddr) -> ProxyRoleConfig {
+    let users = [
+        ("admin:admin", "admin", vec![".admin", ".reseller_admin"]),
+        ("test:tester", "testing", vec![".admin"]),
+        ("test:tester2", "testing2", vec![".admin"]),
+        ("test:tester3", "testing3", vec![]),
+        ("test2:tester2", "testing2", vec![".admin"]),
+        ("test5:tester5", "testing5", vec!["service"]),
+    ];
+    let user = |(name, key, groups): (&str, &str, Vec<&str>)| {
+        let groups = groups.into_iter().map(str::to_owned).collect();
+        (name.to_owned(), UserConfig { key: key.into(), groups })
+    };
+    let prefix = |name: &str, require_group: Option<&str>| ResellerPrefix {
+        name: name.into(),
+        require_group: require_group.map(str::to_owned),
+    };
+    let mut pipeline = ProxyConfig::default();
+    pipeline.tempauth = TempAuthConfig {
+        users: users.into_iter().map(user).collect::<BTreeMap<_, _>>(),
+        reseller_prefixes: vec![prefix("AUTH", None), prefix("SERVICE", Some("service"))],
+        ..TempAuthConfig::default()
+    };
+    pipeline.domain_remap.storage_domain = vec!["example.net".into()];
+    ProxyRoleConfig { bind, expose_metrics: true, pipeline, s3: Some(S3Config::default()) }
+}

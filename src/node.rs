@@ -1,0 +1,283 @@
+//! A set of roles in one process: what `martlet node` runs, and what `martlet dev` runs four times.
+
+use crate::cli::NodeOptions;
+use crate::config::{NodeConfig, StorageConfig, parse_reserve};
+use crate::proxy_role;
+use crate::router::{Router, Server};
+use martlet_container_server::{AccountServer, AccountTargets, ContainerServer};
+use martlet_node_client::{NodeClient, NodeClientConfig};
+use martlet_object_server::{ObjectServer, ObjectServerConfig};
+use martlet_protocol::hash::HashSalt;
+use martlet_protocol::update::UpdateTarget;
+use martlet_replicator::{Expirer, PassEndpoint, ReplicationServer, Replicator, Rings, Updater, Workers};
+use martlet_ring::{Ring, RingSet};
+use martlet_service::logging::LogOptions;
+use martlet_service::{Clock, Handler, ServeOptions, Shutdown, ShutdownTrigger, Tasks, metrics, serve};
+use martlet_storage::{DeviceConfig, DeviceIdentity, DeviceSet};
+use std::error::Error;
+use std::net::SocketAddr;
+use std::path::Path;
+use std::sync::Arc;
+use std::time::Duration;
+use tokio::net::TcpListener;
+
+/// How long listeners and workers may take to end once the end was asked for: a little more than a listener's own drain.
+const TASK_DRAIN: Duration = Duration::from_secs(6);
+
+/// Runs what a configuration file names, until SIGTERM or Ctrl-C.
+pub async fn run(options: &NodeOptions) -> Result<(), Box<dyn Error>> {
+    let config = NodeConfig::load(&options.config)?;
+    let log = LogOptions { filter: &config.log.filter, json: config.log.json, file: config.log.file.as_deref() };
+    martlet_service::logging::init(&log)?;
+    metrics::install();
+    let (trigger, shutdown) = Shutdown::new();
+    let client = NodeClient::new(NodeClientConfig::default());
+    let clock = Clock::system();
+    let storage = match &config.storage {
+        Some(storage) => Some(StorageNode::start(&config, storage, &client, &clock).await?),
+        None => None,
+    };
+    let proxy = match &config.proxy {
+        Some(proxy) => {
+            let listener = TcpListener::bind(proxy.bind).await?;
+            let handler = proxy_role::build(&config, proxy, &client, &clock)?;
+            Some(tokio::spawn(serve(listener, handler, ServeOptions::public("proxy"), shutdown.clone())))
+        }
+        None => None,
+    };
+    tracing::info!(config = %options.config.display(), "node is up");
+    end_asked_for(options.exit_with_stdin).await?;
+    trigger.trigger();
+    if let Some(proxy) = proxy {
+        proxy.await?;
+    }
+    if let Some(storage) = storage {
+        storage.stop().await;
+    }
+    Ok(())
+}
+
+/// Returns on SIGTERM, Ctrl-C, or (when asked to watch it) the end of standard input.
+pub async fn end_asked_for(watch_stdin: bool) -> std::io::Result<()> {
+    let mut terminate = tokio::signal::unix::signal(tokio::signal::unix::SignalKind::terminate())?;
+    let (closed_sender, closed) = tokio::sync::oneshot::channel();
+    if watch_stdin {
+        // A thread of its own: reading standard input cannot be cancelled and must not hold up the end.
+        std::thread::Builder::new().name("stdin".into()).spawn(move || {
+            let mut ignored = [0; 64];
+            while std::io::Read::read(&mut std::io::stdin(), &mut ignored).is_ok_and(|count| count > 0) {}
+            let _ = closed_sender.send(());
+        })?;
+    } else {
+        std::mem::forget(closed_sender);
+    }
+    tokio::select! {
+        _ = terminate.recv() => {}
+        interrupted = tokio::signal::ctrl_c() => interrupted?,
+        _ = closed => {}
+    }
+    Ok(())
+}
+
+/// A running storage role.
+pub struct StorageNode {
+    devices: DeviceSet,
+    /// Listeners and workers.
+    tasks: Tasks,
+    trigger: ShutdownTrigger,
+    pid_file: Option<std::path::PathBuf>,
+}
+
+impl StorageNode {
+    /// Opens the devices, starts the workers, and listens. The devices answer calls of `client` without a socket.
+    pub async fn start(
+        config: &NodeConfig,
+        storage: &StorageConfig,
+        client: &NodeClient,
+        clock: &Clock,
+    ) -> Result<StorageNode, Box<dyn Error>> {
+        let rings = load_rings(config)?;
+        let (salt, policies) = (config.cluster.salt(), config.policies());
+        let devices = open_devices(config, storage).await?;
+        let mut listeners = Vec::new();
+        listeners.push((TcpListener::bind(storage.bind).await?, None));
+        let single = [
+            (storage.object_bind, Server::Object),
+            (storage.container_bind, Server::Container),
+            (storage.account_bind, Server::Account),
+        ];
+        for (address, server) in single {
+            if let Some(address) = address {
+                listeners.push((TcpListener::bind(address).await?, Some(server)));
+            }
+        }
+
+        let object = ObjectServer::new(
+            ObjectServerConfig {
+                settings: storage.object_server.clone(),
+                ..ObjectServerConfig::new(salt.clone(), policies.clone())
+            },
+            devices.clone(),
+            client.clone(),
+            clock.clone(),
+        );
+        let container = ContainerServer::new(
+            storage.container_server.clone(),
+            devices.clone(),
+            client.clone(),
+            account_targets(rings.clone(), salt.clone()),
+            clock.clone(),
+            salt.clone(),
+            policies.clone(),
+        );
+        let account = AccountServer::new(
+            storage.account_server.clone(),
+            devices.clone(),
+            clock.clone(),
+            salt.clone(),
+            policies.clone(),
+        );
+        let (trigger, shutdown) = Shutdown::new();
+        let tasks = Tasks::new();
+        let workers = spawn_workers(storage, &devices, &rings, client, clock, &salt, &tasks, &shutdown);
+        let router = Arc::new(Router {
+            object,
+            container,
+            account,
+            replication: Arc::new(ReplicationServer::new(devices.clone(), salt, rings, clock.clone())),
+            pass: Arc::new(PassEndpoint(workers)),
+            only: None,
+        });
+
+        for name in devices.names() {
+            register(client, &name, storage.bind, &router);
+        }
+        for (listener, server) in listeners {
+            let handler: Arc<dyn Handler> = match server {
+                None => router.clone(),
+                Some(server) => Arc::new(router.only(server)),
+            };
+            let serving = serve(listener, handler, ServeOptions::internal("storage"), shutdown.clone());
+            tasks.spawn("storage listener", serving);
+        }
+        if let Some(path) = &storage.pid_file {
+            std::fs::write(path, format!("{}\n", std::process::id()))?;
+        }
+        Ok(StorageNode { devices, tasks, trigger, pid_file: storage.pid_file.clone() })
+    }
+
+    /// Lets running requests end, stops the workers, closes the devices.
+    pub async fn stop(self) {
+        self.trigger.trigger();
+        self.tasks.join_all(TASK_DRAIN).await;
+        self.devices.close().await;
+        if let Some(path) = &self.pid_file {
+            // Another process may have cleaned up already.
+            let _ = std::fs::remove_file(path);
+        }
+    }
+}
+
+/// Starts the workers of a node; they end with its shutdown.
+#[expect(clippy::too_many_arguments, reason = "the parts of a node, joined in one place")]
+fn spawn_workers(
+    storage: &StorageConfig,
+    devices: &DeviceSet,
+    rings: &Rings,
+    client: &NodeClient,
+    clock: &Clock,
+    salt: &HashSalt,
+    tasks: &Tasks,
+    shutdown: &Shutdown,
+) -> Arc<Workers> {
+    let addresses = vec![(storage.bind.ip().to_string(), storage.bind.port())];
+    let (rings, clock, salt) = (|| rings.clone(), || clock.clone(), || salt.clone());
+    let devices = || devices.clone();
+    let settings = &storage.workers;
+    Workers::spawn(
+        settings.workers(),
+        devices(),
+        Replicator::new(
+            settings.replicator(addresses.clone()),
+            devices(),
+            rings(),
+            client.clone(),
+            clock(),
+            salt(),
+        ),
+        Updater::new(settings.updater(), devices(), rings(), client.clone(), clock(), salt()),
+        Expirer::new(settings.expirer(addresses), devices(), rings(), clock(), salt()),
+        tasks,
+        shutdown.clone(),
+    )
+}
+
+fn register(client: &NodeClient, device: &str, bind: SocketAddr, router: &Arc<Router>) {
+    client.register_local(device, &bind.ip().to_string(), bind.port(), router.clone());
+}
+
+/// Opens every device that is mounted; an empty folder that is not one yet becomes one.
+async fn open_devices(config: &NodeConfig, storage: &StorageConfig) -> Result<DeviceSet, Box<dyn Error>> {
+    let reserve = parse_reserve(&storage.device.fallocate_reserve)?;
+    let mut entries = Vec::new();
+    for entry in &storage.devices {
+        let identity = DeviceIdentity { cluster: config.cluster.name.clone(), device: entry.name.clone() };
+        let device = DeviceConfig {
+            reserve,
+            inline_limit_bytes: storage.device.inline_limit_bytes,
+            ..DeviceConfig::new(&entry.path, identity)
+        };
+        entries.push((entry.name.clone(), device));
+    }
+    Ok(tokio::task::spawn_blocking(move || DeviceSet::new(entries)).await?)
+}
+
+/// The rings of the cluster's folder: account, container, and one for each policy.
+pub fn load_rings(config: &NodeConfig) -> Result<Rings, Box<dyn Error>> {
+    let folder = &config.cluster.rings;
+    let load = |name: String| -> Result<Ring, Box<dyn Error>> {
+        let path = folder.join(name);
+        let bytes = std::fs::read(&path).map_err(|error| format!("{}: {error}", path.display()))?;
+        martlet_ring::file::read(&bytes).map_err(|error| format!("{}: {error}", path.display()).into())
+    };
+    let mut objects = std::collections::BTreeMap::new();
+    for policy in config.policies().iter() {
+        let name = match policy.index.0 {
+            0 => "object.ring.gz".to_owned(),
+            index => format!("object-{index}.ring.gz"),
+        };
+        objects.insert(policy.index, load(name)?);
+    }
+    let set = RingSet { account: load("account.ring.gz".into())?, container: load("container.ring.gz".into())?, objects };
+    Ok(Rings::new(arc_swap::ArcSwap::from_pointee(set)))
+}
+
+/// Where the replicas of an account are: container servers owe them their counts.
+fn account_targets(
+    rings: Rings,
+    salt: HashSalt,
+) -> AccountTargets {
+    Arc::new(move |account| {
+        let rings = rings.load();
+        let partition = rings.account.partition(&salt.hash(account, None, None));
+        let primaries = rings.account.primaries(partition);
+        let target = |device: &&martlet_ring::Device| UpdateTarget {
+            ip: device.ip.clone(),
+            port: device.port,
+            device: device.device.clone(),
+            partition,
+        };
+        primaries.iter().map(target).collect()
+    })
+}
+
+/// Makes an empty folder a device of this cluster. A folder that already is one is left as it is.
+pub fn format_device(path: &Path, cluster: &str, device: &str) -> Result<(), Box<dyn Error>> {
+    std::fs::create_dir_all(path)?;
+    let is_empty = std::fs::read_dir(path)?.next().is_none();
+    if is_empty {
+        let identity = DeviceIdentity { cluster: cluster.into(), device: device.into() };
+        martlet_storage::Device::format(path, &identity)?;
+    }
+    Ok(())
+}

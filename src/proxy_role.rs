@@ -1,0 +1,57 @@
+//! The proxy role: the Swift pipeline and the S3 door joined on one port.
+
+use crate::config::{NodeConfig, ProxyRoleConfig};
+use crate::node::load_rings;
+use http::{Method, StatusCode};
+use martlet_node_client::NodeClient;
+use martlet_proxy::{Proxy, Users};
+use martlet_s3_shim::{Credential, Credentials, S3};
+use martlet_service::{BoxFuture, Clock, Handler, Request, Response, metrics, respond};
+use std::error::Error;
+use std::sync::Arc;
+
+/// Builds what answers clients.
+pub fn build(
+    config: &NodeConfig,
+    role: &ProxyRoleConfig,
+    client: &NodeClient,
+    clock: &Clock,
+) -> Result<Arc<dyn Handler>, Box<dyn Error>> {
+    let rings = load_rings(config)?;
+    let proxy = Proxy::new(
+        role.pipeline.clone(),
+        rings,
+        config.cluster.salt(),
+        config.policies(),
+        client.clone(),
+        clock.clone(),
+    );
+    if let Some(s3) = &role.s3 {
+        let keys = Arc::new(TempAuthKeys(proxy.users()));
+        proxy.set_s3(S3::new(s3.clone(), keys, proxy.inner(), clock.clone()));
+    }
+    Ok(if role.expose_metrics { Arc::new(WithMetrics(proxy)) } else { proxy })
+}
+
+/// S3 keys are tempauth's users: access key `account:user`, secret the user's key.
+struct TempAuthKeys(Arc<Users>);
+
+impl Credentials for TempAuthKeys {
+    fn secret(&self, access_key: &str) -> Option<Credential> {
+        let (secret, identity) = self.0.secret(access_key)?;
+        Some(Credential { secret, identity })
+    }
+}
+
+/// Answers `/metrics` beside the proxy.
+struct WithMetrics(Arc<Proxy>);
+
+impl Handler for WithMetrics {
+    fn call(&self, request: Request) -> BoxFuture<'_, Response> {
+        if request.method() == Method::GET && request.uri().path() == "/metrics" {
+            let response = respond::text(StatusCode::OK, metrics::render());
+            return Box::pin(std::future::ready(response));
+        }
+        self.0.call(request)
+    }
+}

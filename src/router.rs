@@ -1,0 +1,122 @@
+//! Which server of a node answers a request that came to its listener.
+
+use http::{Method, StatusCode};
+use martlet_protocol::header;
+use martlet_service::logging::RequestLine;
+use martlet_service::{BoxFuture, Handler, Request, Response, headers, metrics, respond};
+use std::sync::Arc;
+use std::time::Instant;
+
+/// The servers of one node. A request goes to one of them by its path and the header that names the server.
+pub struct Router {
+    pub object: Arc<dyn Handler>,
+    pub container: Arc<dyn Handler>,
+    pub account: Arc<dyn Handler>,
+    pub replication: Arc<dyn Handler>,
+    /// Runs one round of replication and answers with its report.
+    pub pass: Arc<dyn Handler>,
+    /// Set on a listener that belongs to one server alone, as Swift's rings expect.
+    pub only: Option<Server>,
+}
+
+/// One of the three servers of Swift's backend protocol.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Server {
+    Object,
+    Container,
+    Account,
+}
+
+enum Route {
+    Healthcheck,
+    Metrics,
+    Pass,
+    Replication,
+    Server(Server),
+    Nowhere,
+}
+
+impl Router {
+    /// The same servers behind a listener of one of them.
+    pub fn only(&self, server: Server) -> Router {
+        Router {
+            object: self.object.clone(),
+            container: self.container.clone(),
+            account: self.account.clone(),
+            replication: self.replication.clone(),
+            pass: self.pass.clone(),
+            only: Some(server),
+        }
+    }
+
+    fn route(&self, request: &Request) -> Route {
+        let path = request.uri().path();
+        match path {
+            "/healthcheck" => return Route::Healthcheck,
+            "/metrics" => return Route::Metrics,
+            "/martlet/pass" if request.method() == Method::POST => return Route::Pass,
+            _ => {}
+        }
+        // /device/partition/account[/container[/object]], or /device/martlet/... for replication.
+        let mut segments = path.splitn(6, '/').skip(1);
+        if segments.nth(1) == Some("martlet") {
+            return Route::Replication;
+        }
+        if let Some(server) = self.only {
+            return Route::Server(server);
+        }
+        if let Some(named) = headers::text(request.headers(), header::X_BACKEND_MARTLET_SERVER) {
+            return match named {
+                "object" => Route::Server(Server::Object),
+                "container" => Route::Server(Server::Container),
+                "account" => Route::Server(Server::Account),
+                _ => Route::Nowhere,
+            };
+        }
+        match segments.filter(|segment| !segment.is_empty()).count() {
+            1 => Route::Server(Server::Account),
+            2 => Route::Server(Server::Container),
+            3 => Route::Server(Server::Object),
+            _ => Route::Nowhere,
+        }
+    }
+}
+
+impl Handler for Router {
+    fn call(&self, request: Request) -> BoxFuture<'_, Response> {
+        let (name, handler) = match self.route(&request) {
+            Route::Healthcheck => return answer(respond::text(StatusCode::OK, "OK")),
+            Route::Metrics => return answer(respond::text(StatusCode::OK, metrics::render())),
+            Route::Nowhere => return answer(respond::text(StatusCode::BAD_REQUEST, "Invalid path")),
+            Route::Pass => ("replicator", &self.pass),
+            Route::Replication => ("replication", &self.replication),
+            Route::Server(Server::Object) => ("object", &self.object),
+            Route::Server(Server::Container) => ("container", &self.container),
+            Route::Server(Server::Account) => ("account", &self.account),
+        };
+        Box::pin(logged(name, handler, request))
+    }
+}
+
+fn answer(response: Response) -> BoxFuture<'static, Response> {
+    Box::pin(std::future::ready(response))
+}
+
+/// Answers, and leaves one line with the transaction id.
+async fn logged(server: &'static str, handler: &Arc<dyn Handler>, request: Request) -> Response {
+    let begun = Instant::now();
+    let method = request.method().clone();
+    let uri = request.uri().clone();
+    let trans_id = request.headers().get(header::X_TRANS_ID).cloned();
+    let response = handler.call(request).await;
+    RequestLine {
+        server,
+        method: method.as_str(),
+        path: uri.path_and_query().map_or("", |path| path.as_str()),
+        status: response.status().as_u16(),
+        trans_id: trans_id.as_ref().and_then(headers::value_text).unwrap_or("-"),
+        duration: begun.elapsed(),
+    }
+    .emit();
+    response
+}

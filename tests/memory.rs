@@ -1,0 +1,55 @@
+//! Memory does not grow with what is moved: many clients, large objects, one bound.
+
+mod support;
+
+use support::http::{Swift, stream_in, stream_out};
+use support::{Cluster, NODES, files, resident_bytes};
+
+/// What the server may have resident, all its processes together.
+const LIMIT_BYTES: u64 = 512 << 20;
+const CLIENTS: usize = 8;
+
+fn resident(cluster: &Cluster) -> u64 {
+    let nodes = (1..=NODES).filter_map(|number| cluster.node_pid(number)).map(|pid| pid as u32);
+    let mut pids: Vec<u32> = nodes.chain([cluster.pid()]).collect();
+    pids.sort_unstable();
+    pids.dedup();
+    pids.into_iter().map(resident_bytes).sum()
+}
+
+async fn eight_clients_move_large_objects(cluster: Cluster) {
+    let size = files::large_size_bytes();
+    let user = Swift::login(cluster.address(), "test:tester", "testing").await;
+    assert_eq!(user.call("PUT", "/big", &[], "").await.status, 201);
+    let clients: Vec<_> = (0..CLIENTS)
+        .map(|client| {
+            let user = user.clone();
+            tokio::spawn(async move {
+                let path = format!("/big/{client}");
+                assert_eq!(stream_in(&user, &path, size).await, 201);
+                assert_eq!(stream_out(&user, &path).await, (200, size));
+                assert_eq!(user.call("DELETE", &path, &[], "").await.status, 204);
+            })
+        })
+        .collect();
+    let mut most = 0;
+    while clients.iter().any(|client| !client.is_finished()) {
+        most = most.max(resident(&cluster));
+        tokio::time::sleep(std::time::Duration::from_millis(20)).await;
+    }
+    for client in clients {
+        client.await.expect("no client failed");
+    }
+    assert!(most < LIMIT_BYTES, "{} MiB were resident", most >> 20);
+    println!("most resident: {} MiB", most >> 20);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn in_one_process() {
+    eight_clients_move_large_objects(Cluster::start()).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn over_sockets() {
+    eight_clients_move_large_objects(Cluster::start_processes()).await;
+}

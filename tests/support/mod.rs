@@ -1,0 +1,251 @@
+//! A whole cluster for a test: the real binary, real processes, real disks, a port of its own.
+
+// Each test file uses its own part of this.
+#![allow(dead_code)]
+
+pub mod clients;
+pub mod copies;
+pub mod files;
+pub mod http;
+
+use std::io::{BufRead, BufReader, Read};
+use std::path::{Path, PathBuf};
+use std::process::{Child, Command, Stdio};
+use std::time::{Duration, Instant};
+
+/// How long anything in a test may take before it counts as hanging.
+pub const PATIENCE: Duration = Duration::from_secs(60);
+
+/// Storage nodes of a dev cluster.
+pub const NODES: usize = 4;
+
+/// A running `martlet dev`. Ends with the value; its data too, unless it was given a folder.
+pub struct Cluster {
+    child: Option<Child>,
+    address: String,
+    data: PathBuf,
+    _folder: Option<tempfile::TempDir>,
+    processes: bool,
+}
+
+impl Cluster {
+    /// Everything in one process.
+    pub fn start() -> Cluster {
+        Self::start_with(&[])
+    }
+
+    /// Each storage node in a process of its own.
+    pub fn start_processes() -> Cluster {
+        Self::start_with(&["--processes"])
+    }
+
+    /// With further arguments of `martlet dev`.
+    pub fn start_with(arguments: &[&str]) -> Cluster {
+        let folder = tempfile::Builder::new().prefix("martlet-test-").tempdir().expect("a temporary folder");
+        let data = folder.path().join("data");
+        let mut cluster = Cluster {
+            child: None,
+            address: String::new(),
+            data,
+            _folder: Some(folder),
+            processes: arguments.contains(&"--processes"),
+        };
+        cluster.launch(arguments);
+        cluster
+    }
+
+    /// Starts `martlet dev` on this cluster's data.
+    fn launch(&mut self, arguments: &[&str]) {
+        let mut child = Command::new(env!("CARGO_BIN_EXE_martlet"))
+            .args(["dev", "--port", "0", "--data"])
+            .arg(&self.data)
+            .args(arguments)
+            .stdin(Stdio::null())
+            .stdout(Stdio::piped())
+            .stderr(Stdio::piped())
+            .spawn()
+            .expect("the binary starts");
+        let mut lines = BufReader::new(child.stdout.take().expect("piped"));
+        let mut line = String::new();
+        while !line.contains(" is up at ") {
+            line.clear();
+            if lines.read_line(&mut line).expect("the cluster prints") == 0 {
+                let mut errors = String::new();
+                let _ = child.stderr.take().expect("piped").read_to_string(&mut errors);
+                panic!("the cluster did not come up: {errors}");
+            }
+        }
+        let url = line.split(" is up at ").nth(1).expect("checked above");
+        let url = url.split(": ").next().expect("a split has a first part");
+        self.address = url.trim_start_matches("http://").to_owned();
+        // The rest is drained so that the cluster never waits for a reader.
+        std::thread::spawn(move || std::io::copy(&mut lines, &mut std::io::sink()));
+        let mut errors = child.stderr.take().expect("piped");
+        std::thread::spawn(move || std::io::copy(&mut errors, &mut std::io::sink()));
+        self.child = Some(child);
+    }
+
+    /// `127.0.0.1:PORT` of the proxy.
+    pub fn address(&self) -> &str {
+        &self.address
+    }
+
+    /// `http://127.0.0.1:PORT`.
+    pub fn url(&self) -> String {
+        format!("http://{}", self.address)
+    }
+
+    /// The cluster's data folder.
+    pub fn data(&self) -> &Path {
+        &self.data
+    }
+
+    /// The folder of a node, counted from 1.
+    pub fn node_folder(&self, number: usize) -> PathBuf {
+        self.data.join(format!("node{number}"))
+    }
+
+    /// The process id of the proxy (and, without `--processes`, of everything).
+    pub fn pid(&self) -> u32 {
+        self.child.as_ref().expect("the cluster runs").id()
+    }
+
+    /// The process id a node wrote down.
+    pub fn node_pid(&self, number: usize) -> Option<i32> {
+        let text = std::fs::read_to_string(self.node_folder(number).join("node.pid")).ok()?;
+        text.trim().parse().ok()
+    }
+
+    /// Kills a storage process the hard way, and waits until it is gone.
+    pub fn kill_node(&self, number: usize) {
+        assert!(self.processes, "only nodes with a process of their own can be killed");
+        let pid = self.node_pid(number).expect("the node wrote its pid");
+        send_signal(pid, rustix::process::Signal::KILL);
+        wait_for("the killed node to be gone", || !is_running(pid));
+    }
+
+    /// Starts a node in the place of one that was killed, and waits until it answers.
+    pub fn restart_node(&self, number: usize) -> NodeProcess {
+        let config = self.node_folder(number).join("node.toml");
+        let log = std::fs::OpenOptions::new().create(true).append(true).open(config.with_file_name("node.log"));
+        let log = log.expect("the node's log opens");
+        let child = Command::new(env!("CARGO_BIN_EXE_martlet"))
+            .args(["node", "--config"])
+            .arg(&config)
+            .stdin(Stdio::null())
+            .stdout(log.try_clone().expect("a second handle"))
+            .stderr(log)
+            .spawn()
+            .expect("the node starts");
+        let node = NodeProcess { child };
+        let address = self.node_address(number);
+        wait_for("the node to answer", || std::net::TcpStream::connect(&address).is_ok());
+        wait_for("the node to write its pid", || self.node_pid(number) == Some(node.child.id() as i32));
+        node
+    }
+
+    /// Where a node listens.
+    pub fn node_address(&self, number: usize) -> String {
+        let text = std::fs::read_to_string(self.node_folder(number).join("node.toml")).expect("node.toml is there");
+        let config: toml::Table = text.parse().expect("node.toml is TOML");
+        config["storage"]["bind"].as_str().expect("an address").to_owned()
+    }
+
+    /// One full round of replication on every node; the report of each.
+    pub fn pass(&self) -> String {
+        let output = Command::new(env!("CARGO_BIN_EXE_martlet"))
+            .args(["pass", "--data"])
+            .arg(&self.data)
+            .output()
+            .expect("the binary starts");
+        let report = String::from_utf8_lossy(&output.stdout).into_owned();
+        assert!(output.status.success(), "{report}{}", String::from_utf8_lossy(&output.stderr));
+        report
+    }
+
+    /// Asks for the end and waits for it. Returns how long it took.
+    pub fn stop(&mut self) -> Duration {
+        let Some(mut child) = self.child.take() else { return Duration::ZERO };
+        let begun = Instant::now();
+        send_signal(child.id() as i32, rustix::process::Signal::TERM);
+        wait_for("the cluster to end", || child.try_wait().expect("it can be waited for").is_some());
+        begun.elapsed()
+    }
+
+    /// Kills everything at once, the hard way.
+    pub fn kill_everything(&mut self) {
+        let mut pids: Vec<i32> = (1..=NODES).filter_map(|number| self.node_pid(number)).collect();
+        pids.retain(|pid| is_running(*pid));
+        let mut child = self.child.take().expect("the cluster runs");
+        pids.push(child.id() as i32);
+        for pid in &pids {
+            send_signal(*pid, rustix::process::Signal::KILL);
+        }
+        child.wait().expect("it can be waited for");
+        wait_for("all processes to be gone", || !pids.iter().any(|pid| is_running(*pid)));
+    }
+
+    /// Starts the cluster again on the same data.
+    pub fn start_again(&mut self) {
+        assert!(self.child.is_none(), "the cluster still runs");
+        let arguments: &[&str] = if self.processes { &["--processes"] } else { &[] };
+        self.launch(arguments);
+    }
+
+    /// What the proxy and the nodes logged.
+    pub fn logs(&self) -> String {
+        let files = (1..=NODES).map(|number| self.node_folder(number).join("node.log"));
+        let texts = files.chain([self.data.join("martlet.log")]).map(|path| std::fs::read_to_string(path));
+        texts.map(Result::unwrap_or_default).collect()
+    }
+}
+
+impl Drop for Cluster {
+    fn drop(&mut self) {
+        self.stop();
+    }
+}
+
+/// A storage process that a test started itself; killed with the value when it still runs.
+pub struct NodeProcess {
+    child: Child,
+}
+
+impl Drop for NodeProcess {
+    fn drop(&mut self) {
+        // Ended already, most likely: by the cluster, or by the test.
+        let _ = self.child.kill();
+        let _ = self.child.wait();
+    }
+}
+
+/// Waits for a condition; panics when it does not come true in time.
+pub fn wait_for(what: &str, mut condition: impl FnMut() -> bool) {
+    let deadline = Instant::now() + PATIENCE;
+    while !condition() {
+        assert!(Instant::now() < deadline, "waited in vain for {what}");
+        std::thread::park_timeout(Duration::from_millis(5));
+    }
+}
+
+pub fn send_signal(pid: i32, signal: rustix::process::Signal) {
+    let pid = rustix::process::Pid::from_raw(pid).expect("a process id");
+    // A process that has just ended is as good as signalled.
+    let _ = rustix::process::kill_process(pid, signal);
+}
+
+/// Whether a process is there and not only waiting to be reaped.
+pub fn is_running(pid: i32) -> bool {
+    match std::fs::read_to_string(format!("/proc/{pid}/stat")) {
+        Ok(stat) => !stat.rsplit(')').next().unwrap_or("").trim_start().starts_with('Z'),
+        Err(_) => false,
+    }
+}
+
+/// Resident memory of a process, in bytes.
+pub fn resident_bytes(pid: u32) -> u64 {
+    let status = std::fs::read_to_string(format!("/proc/{pid}/status")).unwrap_or_default();
+    let line = status.lines().find_map(|line| line.strip_prefix("VmRSS:")).unwrap_or("0 kB");
+    let kib: u64 = line.split_whitespace().next().and_then(|number| number.parse().ok()).unwrap_or(0);
+    kib * 1024
+}
