@@ -72,6 +72,8 @@ struct Memory {
     round: u64,
     rings: Option<Arc<RingSet>>,
     proofs: BTreeMap<ProofKey, Proof>,
+    /// Copies in quarantine, by local device. What goes there is in no change log.
+    quarantined: BTreeMap<String, u64>,
 }
 
 /// Local device, space, peer.
@@ -245,6 +247,7 @@ impl Replicator {
         tally: &Tally,
     ) -> Result<bool, StorageError> {
         let holds_anything = !device.spaces().await?.is_empty();
+        self.note_quarantine(name, device.stats().await?.quarantined);
         let spaces: Vec<SpaceRound<'_>> = spaces(&round.rings)
             .into_iter()
             .map(|(space, ring)| self.space_round(round, name, device, tally, space, ring))
@@ -302,6 +305,14 @@ impl Replicator {
             .addresses
             .iter()
             .any(|(ip, port)| *ip == node.ip && *port == node.port)
+    }
+
+    /// A copy that was put aside must come back: what was proved about the device no longer counts.
+    fn note_quarantine(&self, name: &str, count: u64) {
+        let mut memory = self.0.memory.lock().unwrap_or_else(PoisonError::into_inner);
+        if memory.quarantined.insert(name.to_owned(), count) != Some(count) {
+            memory.proofs.retain(|(device, _, _), _| device != name);
+        }
     }
 
     pub(crate) fn peer(&self, node: &Node) -> Peer {
