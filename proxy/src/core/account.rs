@@ -6,7 +6,7 @@ use super::authorize::{Authorize, Need};
 use super::backend;
 use super::checks::{self, Kind};
 use super::container::{self, Head};
-use super::fan_out::{Write, fan_out, statuses};
+use super::fan_out::{Write, fan_out};
 use super::info::{AccountInfo, Existence};
 use super::listing;
 use super::placement::{Placement, Which};
@@ -219,8 +219,7 @@ async fn send(
         placement,
     };
     core.forget_account(account).await;
-    let answers = fan_out(core, write).await;
+    let statuses = fan_out(core, write).await;
     core.forget_account(account).await;
-    let statuses = statuses(&answers);
     best_response(&statuses, quorum).map(|at| statuses[at])
 }

@@ -5,7 +5,7 @@ use super::answer;
 use super::authorize::{Authorize, Need};
 use super::backend;
 use super::checks::{self, Kind};
-use super::fan_out::{Write, fan_out, statuses};
+use super::fan_out::{Write, fan_out};
 use super::info::{AccountInfo, ContainerInfo, Existence};
 use super::listing;
 use super::placement::{Peer, Placement, Which, assign_updates};
@@ -330,9 +330,8 @@ fn write(core: &Core, request: &Parts, path: &ContainerPath, trans_id: &str) -> 
 async fn carry_out(core: &Arc<Core>, write: Write, path: &ContainerPath) -> Response {
     let quorum = write.placement.quorum();
     core.forget_container(path).await;
-    let answers = fan_out(core, write).await;
+    let statuses = fan_out(core, write).await;
     core.forget_container(path).await;
-    let statuses = statuses(&answers);
     match best_response(&statuses, quorum) {
         Some(at) => answer::page(statuses[at]),
         None => answer::unavailable(),

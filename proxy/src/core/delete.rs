@@ -4,7 +4,7 @@ use super::Core;
 use super::answer;
 use super::authorize::Authorize;
 use super::backend;
-use super::fan_out::{Write, fan_out_until, statuses};
+use super::fan_out::{Write, fan_out_until};
 use super::placement::Which;
 use super::put::{authorized, place_with_updates};
 use super::quorum::best_delete_response;
@@ -51,8 +51,8 @@ async fn delete(
     let enough = move |statuses: &[StatusCode]| {
         statuses.len() == replicas || best_delete_response(statuses, quorum).is_some()
     };
-    let answers = fan_out_until(core, write, enough).await;
-    Ok(match best_delete_response(&statuses(&answers), quorum) {
+    let statuses = fan_out_until(core, write, enough).await;
+    Ok(match best_delete_response(&statuses, quorum) {
         Some(status) => answer::page(status),
         None => answer::unavailable(),
     })

@@ -34,24 +34,6 @@ pub struct Write {
     pub handoff_not_found: StatusCode,
 }
 
-/// What one replica's request came to.
-#[derive(Clone, Debug)]
-pub struct Answer {
-    pub status: StatusCode,
-    pub headers: HeaderMap,
-}
-
-impl Answer {
-    fn unavailable() -> Self {
-        Answer { status: StatusCode::SERVICE_UNAVAILABLE, headers: HeaderMap::new() }
-    }
-}
-
-/// The statuses of answers.
-pub fn statuses(answers: &[Answer]) -> Vec<StatusCode> {
-    answers.iter().map(|answer| answer.status).collect()
-}
-
 /// The handoffs that writes of one request may still take.
 #[derive(Debug)]
 pub struct Handoffs(Mutex<Option<VecDeque<Arc<Peer>>>>);
@@ -76,7 +58,7 @@ impl Handoffs {
 
 /// Sends the write. Returns what each replica answered, 503 for those that did not: as soon as all have, or a quorum
 /// agrees and stragglers have had their time.
-pub async fn fan_out(core: &Arc<Core>, write: Write) -> Vec<Answer> {
+pub async fn fan_out(core: &Arc<Core>, write: Write) -> Vec<StatusCode> {
     let quorum = write.placement.quorum();
     fan_out_until(core, write, move |statuses| best_response(statuses, quorum).is_some()).await
 }
@@ -86,26 +68,26 @@ pub async fn fan_out_until(
     core: &Arc<Core>,
     write: Write,
     enough: impl Fn(&[StatusCode]) -> bool + Send + 'static,
-) -> Vec<Answer> {
+) -> Vec<StatusCode> {
     let (decided, decision) = oneshot::channel();
     let slots = write.headers.len();
     let task = run(Arc::clone(core), write, enough, decided);
     core.tasks.spawn("write", task);
-    decision.await.unwrap_or_else(|_| vec![Answer::unavailable(); slots])
+    decision.await.unwrap_or_else(|_| vec![StatusCode::SERVICE_UNAVAILABLE; slots])
 }
 
 async fn run(
     core: Arc<Core>,
     write: Write,
     enough: impl Fn(&[StatusCode]) -> bool,
-    decided: oneshot::Sender<Vec<Answer>>,
+    decided: oneshot::Sender<Vec<StatusCode>>,
 ) {
     let slots = write.headers.len();
     let handoffs = Handoffs::new();
     let path = backend::backend_path(&write.placement, &write.path);
     let mut asked: FuturesUnordered<_> =
         (0..slots).map(|slot| write_slot(&core, &write, &path, &handoffs, slot)).collect();
-    let mut answers: Vec<Option<Answer>> = vec![None; slots];
+    let mut answers: Vec<Option<StatusCode>> = vec![None; slots];
     let mut delivered = vec![false; slots];
     let mut deadline: Option<Instant> = None;
     loop {
@@ -119,7 +101,7 @@ async fn run(
         let Some((slot, answer, on_primary)) = next else { break };
         answers[slot] = Some(answer);
         delivered[slot] = on_primary;
-        let known: Vec<StatusCode> = answers.iter().flatten().map(|answer| answer.status).collect();
+        let known: Vec<StatusCode> = answers.iter().flatten().copied().collect();
         if deadline.is_none() && enough(&known) {
             deadline = Some(Instant::now() + Duration::from_millis(core.config.post_quorum_timeout_ms));
         }
@@ -133,7 +115,7 @@ async fn run(
             }
         }
     }
-    let told = answers.into_iter().map(|answer| answer.unwrap_or_else(Answer::unavailable)).collect();
+    let told = answers.into_iter().map(|answer| answer.unwrap_or(StatusCode::SERVICE_UNAVAILABLE)).collect();
     // A client that has left needs no answer; the write goes on.
     let _ = decided.send(told);
     while asked.next().await.is_some() {}
@@ -146,9 +128,9 @@ async fn write_slot(
     path: &str,
     handoffs: &Handoffs,
     slot: usize,
-) -> (usize, Answer, bool) {
+) -> (usize, StatusCode, bool) {
     let Some(primary) = write.placement.primaries.get(slot) else {
-        return (slot, Answer::unavailable(), true);
+        return (slot, StatusCode::SERVICE_UNAVAILABLE, true);
     };
     let suspended = primary.record.health.is_suspended(core.now_ms());
     if !suspended && let Ok(response) = send(core, write, path, primary, slot).await {
@@ -157,18 +139,18 @@ async fn write_slot(
     core.mark_missed(primary);
     while let Some(handoff) = handoffs.take(core, &write.placement) {
         if let Ok(response) = send(core, write, path, &handoff, slot).await {
-            let mut answer = drained(response).await;
-            if answer.status == StatusCode::NOT_FOUND {
-                answer.status = write.handoff_not_found;
-            }
-            return (slot, answer, false);
+            let status = match drained(response).await {
+                StatusCode::NOT_FOUND => write.handoff_not_found,
+                status => status,
+            };
+            return (slot, status, false);
         }
     }
     // Nobody else is left: the suspended one may have come back.
     if suspended && let Ok(response) = send(core, write, path, primary, slot).await {
         return (slot, drained(response).await, true);
     }
-    (slot, Answer::unavailable(), false)
+    (slot, StatusCode::SERVICE_UNAVAILABLE, false)
 }
 
 async fn send(
@@ -184,8 +166,8 @@ async fn send(
 }
 
 /// Reads what little body there is, so that the connection can be used again.
-async fn drained(response: Response) -> Answer {
+async fn drained(response: Response) -> StatusCode {
     let (head, body) = response.into_parts();
     backend::drain(body).await;
-    Answer { status: head.status, headers: head.headers }
+    head.status
 }

@@ -5,7 +5,7 @@ use super::answer;
 use super::authorize::Authorize;
 use super::backend;
 use super::checks::{self, Kind};
-use super::fan_out::{Write, fan_out, statuses};
+use super::fan_out::{Write, fan_out};
 use super::placement::Which;
 use super::put::{authorized, keep_object_headers, place_with_updates};
 use super::quorum::best_response;
@@ -58,8 +58,7 @@ async fn post(
         // A handoff that never had the object says nothing about whether it is there.
         handoff_not_found: StatusCode::SERVICE_UNAVAILABLE,
     };
-    let answers = fan_out(core, write).await;
-    let statuses = statuses(&answers);
+    let statuses = fan_out(core, write).await;
     Ok(match best_response(&statuses, quorum) {
         Some(at) => answer::page(statuses[at]),
         None => answer::unavailable(),

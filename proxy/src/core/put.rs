@@ -273,8 +273,7 @@ async fn store_small(
         handoff_not_found: StatusCode::NOT_FOUND,
     };
     let decided = move |statuses: &[StatusCode]| !matches!(outcome(statuses, replicas), Step::Wait);
-    let answers = fan_out_until(core, write, decided).await;
-    let statuses = super::fan_out::statuses(&answers);
+    let statuses = fan_out_until(core, write, decided).await;
     match outcome(&statuses, replicas) {
         Step::Succeed(status) => Ok(Stored { status, etag }),
         Step::Fail(status) => Err(answer::page(status)),

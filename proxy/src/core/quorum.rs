@@ -132,11 +132,6 @@ impl PutQuorum {
         !self.slots.contains(&Slot::Opening)
     }
 
-    /// Whether every slot has answered or is lost.
-    pub fn finished(&self) -> bool {
-        self.slots.iter().all(|slot| matches!(slot, Slot::Answered(_) | Slot::Lost))
-    }
-
     /// The step that follows from what is known.
     pub fn next(&self) -> Step {
         let count = |wanted: fn(&Slot) -> bool| self.slots.iter().filter(|slot| wanted(slot)).count();

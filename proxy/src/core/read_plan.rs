@@ -372,10 +372,10 @@ mod tests {
                 Step::Unavailable,
             ),
             (
-                "two dead, written meanwhile: the stand-in proves it",
+                "two dead, written meanwhile: the stand-in proves it (and already sends the body)",
                 &[Failed(0), Failed(1), Stale(2, 5), Stale(3, 5), Nothing(4)],
                 with(&[3, 4]),
-                Step::Take(2),
+                Step::Take(3),
             ),
             (
                 "everything is dead",

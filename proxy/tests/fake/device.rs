@@ -10,7 +10,7 @@ use martlet_protocol::query::Query;
 use martlet_protocol::range::{Resolved, parse_ranges, resolve};
 use martlet_protocol::row::{ListingEntry, ObjectRow};
 use martlet_protocol::timestamp::Timestamp;
-use martlet_service::{Body, BodyError, BoxFuture, Handler, Request, Response, collect, headers, respond};
+use martlet_service::{Body, BodyError, BoxFuture, Handler, Request, Response, headers, respond};
 use md5::{Digest, Md5};
 use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex, MutexGuard, OnceLock, Weak};

@@ -1,7 +1,7 @@
 //! A small cluster in memory: four devices that speak the backend protocol, with faults that a test switches on.
 
 // Each test file uses its own part of the cluster.
-#![allow(dead_code)]
+#![allow(dead_code, unused_imports)]
 
 mod device;
 
