@@ -87,7 +87,7 @@ async fn what_an_account_server_does_not_take_stays_in_the_outbox() {
     );
     let owed = node.outbox().await;
     assert_eq!(owed.len(), 1);
-    assert_eq!(owed[0].targets, [failing_target.clone()]);
+    assert_eq!(owed[0].targets, std::slice::from_ref(&failing_target));
     assert_eq!(
         (
             owed[0].account.as_str(),
