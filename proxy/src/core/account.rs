@@ -26,7 +26,8 @@ const METHODS_OF_MANAGERS: &str = "DELETE, GET, HEAD, OPTIONS, POST, PUT";
 
 /// Where an account lives.
 pub fn place(core: &Core, account: &AccountName) -> Option<Placement> {
-    core.placer.place(Which::Account, &core.salt.hash(account, None, None))
+    core.placer
+        .place(Which::Account, &core.salt.hash(account, None, None))
 }
 
 fn path(account: &AccountName) -> String {
@@ -91,11 +92,17 @@ async fn read(
     authorized(core, request, account, authorize).await?;
     let query = listing::parse_query(request, core.limits.account_listing_limit)?;
     let placement = place(core, account).ok_or_else(answer::unavailable)?;
-    let mut inner = backend::common_headers(Which::Account, &backend::trans_id(&request.headers, &request.extensions));
+    let mut inner = backend::common_headers(
+        Which::Account,
+        &backend::trans_id(&request.headers, &request.extensions),
+    );
     container::pass_inside_headers(&request.headers, &mut inner);
     let is_head = request.method == Method::HEAD;
     let (head, entries) = if is_head {
-        (container::head_of(core, &placement, &path(account), inner).await, Vec::new())
+        (
+            container::head_of(core, &placement, &path(account), inner).await,
+            Vec::new(),
+        )
     } else {
         let max_page = core.limits.account_listing_limit;
         let listed = listing::list(core, &placement, &path(account), &query, &inner, max_page).await?;
@@ -114,12 +121,19 @@ async fn read(
         return Ok(respond::with(StatusCode::NO_CONTENT, shown, Body::empty()));
     }
     let policies = &core.policies;
-    Ok(listing::respond_json(shown, &listing::ContainerLines { entries, policies }))
+    Ok(listing::respond_json(
+        shown,
+        &listing::ContainerLines { entries, policies },
+    ))
 }
 
 fn empty_account(core: &Core) -> HeaderMap {
     let mut head = HeaderMap::new();
-    for name in [header::X_ACCOUNT_CONTAINER_COUNT, header::X_ACCOUNT_OBJECT_COUNT, header::X_ACCOUNT_BYTES_USED] {
+    for name in [
+        header::X_ACCOUNT_CONTAINER_COUNT,
+        header::X_ACCOUNT_OBJECT_COUNT,
+        header::X_ACCOUNT_BYTES_USED,
+    ] {
         backend::put(&mut head, name, HeaderValue::from_static("0"));
     }
     let now = core.clock.now().normal();
@@ -138,7 +152,15 @@ async fn put(
     checks::metadata(&request.headers, Kind::Account, &core.limits)?;
     checks::name_length("Account", account, core.limits.max_account_name_length)?;
     let kept = checks::kept_headers(&request.headers, Kind::Account);
-    let status = send(core, Method::PUT, account, kept, &request.headers, &backend::trans_id(&request.headers, &request.extensions)).await;
+    let status = send(
+        core,
+        Method::PUT,
+        account,
+        kept,
+        &request.headers,
+        &backend::trans_id(&request.headers, &request.extensions),
+    )
+    .await;
     Ok(status.map_or_else(answer::unavailable, answer::page))
 }
 
@@ -153,7 +175,15 @@ async fn post(
     checks::name_length("Account", account, core.limits.max_account_name_length)?;
     let kept = checks::kept_headers(&request.headers, Kind::Account);
     let trans_id = backend::trans_id(&request.headers, &request.extensions);
-    let status = send(core, Method::POST, account, kept.clone(), &request.headers, &trans_id).await;
+    let status = send(
+        core,
+        Method::POST,
+        account,
+        kept.clone(),
+        &request.headers,
+        &trans_id,
+    )
+    .await;
     if status == Some(StatusCode::NOT_FOUND) && core.config.account_autocreate {
         create(core, account, &trans_id).await?;
         let status = send(core, Method::POST, account, kept, &request.headers, &trans_id).await;
@@ -174,7 +204,15 @@ async fn delete(
     }
     authorized(core, request, account, authorize).await?;
     let trans_id = backend::trans_id(&request.headers, &request.extensions);
-    let status = send(core, Method::DELETE, account, HeaderMap::new(), &request.headers, &trans_id).await;
+    let status = send(
+        core,
+        Method::DELETE,
+        account,
+        HeaderMap::new(),
+        &request.headers,
+        &trans_id,
+    )
+    .await;
     Ok(status.map_or_else(answer::unavailable, answer::page))
 }
 
@@ -184,7 +222,15 @@ async fn delete(
 /// The answer for the client when a quorum of the account's servers did not do it.
 pub async fn create(core: &Arc<Core>, account: &AccountName, trans_id: &str) -> Result<(), Response> {
     checks::name_length("Account", account, core.limits.max_account_name_length)?;
-    let status = send(core, Method::PUT, account, HeaderMap::new(), &HeaderMap::new(), trans_id).await;
+    let status = send(
+        core,
+        Method::PUT,
+        account,
+        HeaderMap::new(),
+        &HeaderMap::new(),
+        trans_id,
+    )
+    .await;
     match status {
         Some(status) if status.is_success() => Ok(()),
         _ => {

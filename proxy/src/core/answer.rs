@@ -21,21 +21,45 @@ pub fn page(status: StatusCode) -> Response {
         ),
         403 => ("Forbidden", "Access was denied to this resource."),
         404 => ("Not Found", "The resource could not be found."),
-        405 => ("Method Not Allowed", "The method is not allowed for this resource."),
-        408 => ("Request Timeout", "The server has waited too long for the request to be sent by the client."),
-        409 => ("Conflict", "There was a conflict when trying to complete your request."),
+        405 => (
+            "Method Not Allowed",
+            "The method is not allowed for this resource.",
+        ),
+        408 => (
+            "Request Timeout",
+            "The server has waited too long for the request to be sent by the client.",
+        ),
+        409 => (
+            "Conflict",
+            "There was a conflict when trying to complete your request.",
+        ),
         410 => ("Gone", "This resource is no longer available."),
         411 => ("Length Required", "Content-Length header required."),
-        412 => ("Precondition Failed", "A precondition for this request was not met."),
-        413 => ("Request Entity Too Large", "The body of your request was too large for this server."),
-        416 => ("Requested Range Not Satisfiable", "The Range requested is not available."),
-        422 => ("Unprocessable Entity", "Unable to process the contained instructions"),
+        412 => (
+            "Precondition Failed",
+            "A precondition for this request was not met.",
+        ),
+        413 => (
+            "Request Entity Too Large",
+            "The body of your request was too large for this server.",
+        ),
+        416 => (
+            "Requested Range Not Satisfiable",
+            "The Range requested is not available.",
+        ),
+        422 => (
+            "Unprocessable Entity",
+            "Unable to process the contained instructions",
+        ),
         499 => ("Client Disconnect", "The client was disconnected during request."),
         500 => (
             "Internal Error",
             "The server has either erred or is incapable of performing the requested operation.",
         ),
-        501 => ("Not Implemented", "The requested method is not implemented by this server."),
+        501 => (
+            "Not Implemented",
+            "The requested method is not implemented by this server.",
+        ),
         503 => (
             "Service Unavailable",
             "The server is currently unavailable. Please try again at a later time.",
@@ -70,13 +94,17 @@ pub fn client_disconnect() -> Response {
 /// 405 with the methods that would do.
 pub fn method_not_allowed(allowed: &'static str) -> Response {
     let mut response = page(StatusCode::METHOD_NOT_ALLOWED);
-    response.headers_mut().insert(http::header::ALLOW, HeaderValue::from_static(allowed));
+    response
+        .headers_mut()
+        .insert(http::header::ALLOW, HeaderValue::from_static(allowed));
     response
 }
 
 fn with_type(status: StatusCode, body: Body, content_type: &'static str) -> Response {
     let mut response = Response::new(body);
     *response.status_mut() = status;
-    response.headers_mut().insert(CONTENT_TYPE, HeaderValue::from_static(content_type));
+    response
+        .headers_mut()
+        .insert(CONTENT_TYPE, HeaderValue::from_static(content_type));
     response
 }

@@ -12,13 +12,21 @@ use martlet_service::{Body, Response, headers};
 /// The headers that every request to a node carries.
 pub fn common_headers(which: Which, trans_id: &str) -> HeaderMap {
     let mut head = HeaderMap::with_capacity(16);
-    put(&mut head, header::X_BACKEND_MARTLET_SERVER, HeaderValue::from_static(which.server()));
+    put(
+        &mut head,
+        header::X_BACKEND_MARTLET_SERVER,
+        HeaderValue::from_static(which.server()),
+    );
     if let Ok(value) = HeaderValue::from_str(trans_id) {
         put(&mut head, header::X_TRANS_ID, value);
     }
     head.insert(USER_AGENT, HeaderValue::from_static("martlet-proxy"));
     if let Which::Object(policy) = which {
-        put(&mut head, header::X_BACKEND_STORAGE_POLICY_INDEX, HeaderValue::from(policy.0));
+        put(
+            &mut head,
+            header::X_BACKEND_STORAGE_POLICY_INDEX,
+            HeaderValue::from(policy.0),
+        );
     }
     head
 }
@@ -32,7 +40,9 @@ pub fn put(head: &mut HeaderMap, name: &'static str, value: HeaderValue) {
 pub fn trans_id(headers: &HeaderMap, extensions: &http::Extensions) -> String {
     match extensions.get::<crate::context::Context>() {
         Some(context) => context.trans_id().to_owned(),
-        None => headers::text(headers, header::X_TRANS_ID).unwrap_or("-").to_owned(),
+        None => headers::text(headers, header::X_TRANS_ID)
+            .unwrap_or("-")
+            .to_owned(),
     }
 }
 
@@ -43,7 +53,9 @@ pub fn backend_path(placement: &Placement, path: &str) -> String {
 
 /// A moment in an answer's header.
 pub fn timestamp(head: &HeaderMap, name: &str) -> Option<Timestamp> {
-    headers::text(head, name).and_then(|text| Timestamp::parse(text).ok()).filter(|at| !at.is_zero())
+    headers::text(head, name)
+        .and_then(|text| Timestamp::parse(text).ok())
+        .filter(|at| !at.is_zero())
 }
 
 /// When the device's last full replication pass began, as its answer says.
@@ -91,7 +103,13 @@ impl Core {
         body: Body,
     ) -> Result<Response, NodeError> {
         let is_head = method == Method::HEAD;
-        let request = BackendRequest { method, path, query, headers, body };
+        let request = BackendRequest {
+            method,
+            path,
+            query,
+            headers,
+            body,
+        };
         let answered = self.client.call(&peer.node, request).await;
         let response = self.hear(peer, answered)?;
         if is_head || response.status().is_success() {
@@ -135,7 +153,10 @@ impl Core {
         let now_ms = self.now_ms();
         let was = peer.record.health.is_suspended(now_ms);
         peer.record.health.fault(now_ms);
-        let (node, device) = (format_args!("{}:{}", peer.node.ip, peer.node.port), &peer.node.device);
+        let (node, device) = (
+            format_args!("{}:{}", peer.node.ip, peer.node.port),
+            &peer.node.device,
+        );
         if !was && peer.record.health.is_suspended(now_ms) {
             tracing::warn!(%node, device, %error, "device does not answer and is asked last for a while");
         } else {

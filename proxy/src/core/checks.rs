@@ -59,7 +59,9 @@ pub fn metadata(head: &HeaderMap, kind: Kind, limits: &Limits) -> Result<(), Res
             let shown = &name[..name.len().min(limits.max_meta_name_length)];
             return Err(bad_request(format!("Header value too long: {shown}")));
         }
-        let Some(key) = name.strip_prefix(prefix) else { continue };
+        let Some(key) = name.strip_prefix(prefix) else {
+            continue;
+        };
         if key.is_empty() {
             return Err(bad_request("Metadata name cannot be empty"));
         }
@@ -76,10 +78,16 @@ pub fn metadata(head: &HeaderMap, kind: Kind, limits: &Limits) -> Result<(), Res
             return Err(bad_request(format!("Metadata value longer than {max}: {name}")));
         }
         if count > limits.max_meta_count {
-            return Err(bad_request(format!("Too many metadata items; max {}", limits.max_meta_count)));
+            return Err(bad_request(format!(
+                "Too many metadata items; max {}",
+                limits.max_meta_count
+            )));
         }
         if size > limits.max_meta_overall_size {
-            return Err(bad_request(format!("Total metadata too large; max {}", limits.max_meta_overall_size)));
+            return Err(bad_request(format!(
+                "Total metadata too large; max {}",
+                limits.max_meta_overall_size
+            )));
         }
     }
     Ok(())
@@ -88,7 +96,10 @@ pub fn metadata(head: &HeaderMap, kind: Kind, limits: &Limits) -> Result<(), Res
 /// Refuses a name that is too long. `what` is "Account", "Container" or "Object".
 pub fn name_length(what: &str, name: &str, max: usize) -> Result<(), Response> {
     match name.len() > max {
-        true => Err(bad_request(format!("{what} name length of {} longer than {max}", name.len()))),
+        true => Err(bad_request(format!(
+            "{what} name length of {} longer than {max}",
+            name.len()
+        ))),
         false => Ok(()),
     }
 }
@@ -113,7 +124,10 @@ pub fn body_length(head: &HeaderMap, actual: Option<u64>, limits: &Limits) -> Re
             // More than 64 bits can hold is more than any limit.
             BodyLength::Known(text.parse().unwrap_or(u64::MAX))
         }
-        None => match head.get(TRANSFER_ENCODING).map(|value| headers::value_text(value).unwrap_or("")) {
+        None => match head
+            .get(TRANSFER_ENCODING)
+            .map(|value| headers::value_text(value).unwrap_or(""))
+        {
             Some(coding) if coding.trim().eq_ignore_ascii_case("chunked") => BodyLength::Chunked,
             Some(coding) if coding.contains(',') => {
                 return Err(said(
@@ -125,7 +139,12 @@ pub fn body_length(head: &HeaderMap, actual: Option<u64>, limits: &Limits) -> Re
             None => match actual {
                 // An empty body without a word about its length is a forgotten header, not an empty object.
                 Some(length) if length > 0 => BodyLength::Known(length),
-                _ => return Err(said(StatusCode::LENGTH_REQUIRED, "Missing Content-Length header.")),
+                _ => {
+                    return Err(said(
+                        StatusCode::LENGTH_REQUIRED,
+                        "Missing Content-Length header.",
+                    ));
+                }
             },
         },
     };
@@ -139,13 +158,17 @@ pub fn body_length(head: &HeaderMap, actual: Option<u64>, limits: &Limits) -> Re
 
 /// Refuses content types that Swift refuses: not UTF-8, or with parameters that are Swift's own.
 pub fn content_type(head: &HeaderMap) -> Result<(), Response> {
-    let Some(value) = head.get(CONTENT_TYPE) else { return Ok(()) };
+    let Some(value) = head.get(CONTENT_TYPE) else {
+        return Ok(());
+    };
     let Some(text) = headers::value_text(value) else {
         return Err(bad_request("Please specify only UTF-8 content-type"));
     };
     let mut parameters = text.split(';').skip(1);
     if parameters.any(|parameter| parameter.trim_start().starts_with("swift_")) {
-        return Err(bad_request("Invalid Content-Type, swift_* is not a valid parameter name."));
+        return Err(bad_request(
+            "Invalid Content-Type, swift_* is not a valid parameter name.",
+        ));
     }
     Ok(())
 }
@@ -154,7 +177,9 @@ pub fn content_type(head: &HeaderMap) -> Result<(), Response> {
 pub fn delete_at(head: &HeaderMap, now_secs: u64) -> Result<Option<u64>, Response> {
     const LAST: u64 = 9_999_999_999;
     if let Some(value) = head.get(header::X_DELETE_AFTER) {
-        let after = headers::value_text(value).map(str::trim).and_then(|text| text.parse::<i128>().ok());
+        let after = headers::value_text(value)
+            .map(str::trim)
+            .and_then(|text| text.parse::<i128>().ok());
         let after = after.ok_or_else(|| bad_request("Non-integer X-Delete-After"))?;
         if after < 0 {
             return Err(bad_request("X-Delete-After in past"));
@@ -162,7 +187,9 @@ pub fn delete_at(head: &HeaderMap, now_secs: u64) -> Result<Option<u64>, Respons
         let at = (i128::from(now_secs) + after.min(i128::from(LAST))).min(i128::from(LAST));
         return Ok(Some(u64::try_from(at).unwrap_or(LAST)));
     }
-    let Some(value) = head.get(header::X_DELETE_AT) else { return Ok(None) };
+    let Some(value) = head.get(header::X_DELETE_AT) else {
+        return Ok(None);
+    };
     let text = headers::value_text(value).map(str::trim).unwrap_or("");
     // A fraction is allowed and cut off, as in Swift.
     let (whole, fraction) = text.split_once('.').unwrap_or((text, "0"));
@@ -184,7 +211,10 @@ pub fn delete_at(head: &HeaderMap, now_secs: u64) -> Result<Option<u64>, Respons
 /// The ETag a client promises, bare and lower case.
 pub fn promised_etag(head: &HeaderMap) -> Option<String> {
     let text = headers::text(head, "etag")?.trim();
-    let bare = text.strip_prefix('"').and_then(|text| text.strip_suffix('"')).unwrap_or(text);
+    let bare = text
+        .strip_prefix('"')
+        .and_then(|text| text.strip_suffix('"'))
+        .unwrap_or(text);
     Some(bare.to_ascii_lowercase()).filter(|etag| !etag.is_empty())
 }
 
@@ -204,7 +234,9 @@ pub fn kept_headers(head: &HeaderMap, kind: Kind) -> HeaderMap {
             kept.entry(name.clone()).or_insert_with(|| value.clone());
             continue;
         }
-        let Some(removed) = text.strip_prefix("x-remove-") else { continue };
+        let Some(removed) = text.strip_prefix("x-remove-") else {
+            continue;
+        };
         let removed = format!("x-{removed}");
         if is_kept(&removed)
             && let Ok(name) = HeaderName::from_bytes(removed.as_bytes())
@@ -260,27 +292,47 @@ mod tests {
     }
 
     fn said_by<T>(result: Result<T, Response>) -> String {
-        let body = result.err().and_then(|response| response.into_body().as_full()).unwrap_or_default();
+        let body = result
+            .err()
+            .and_then(|response| response.into_body().as_full())
+            .unwrap_or_default();
         String::from_utf8_lossy(&body).into_owned()
     }
 
     #[test]
     fn metadata_is_bounded() {
-        let limits = Limits { max_meta_count: 2, max_meta_overall_size: 300, ..Limits::default() };
+        let limits = Limits {
+            max_meta_count: 2,
+            max_meta_overall_size: 300,
+            ..Limits::default()
+        };
         let long_name = format!("x-object-meta-{}", "n".repeat(129));
         let (long_value, long_header) = ("v".repeat(257), "h".repeat(8_193));
         for (items, expected) in [
             (&[("x-object-meta-a", "1"), ("x-object-meta-b", "2")][..], ""),
             (&[("x-container-meta-", "1")], ""),
             (&[("x-object-meta-", "1")], "Metadata name cannot be empty"),
-            (&[("x-object-meta-a", long_value.as_str())], "Metadata value longer than 256: x-object-meta-a"),
-            (&[("x-other", long_header.as_str())], "Header value too long: x-other"),
             (
-                &[("x-object-meta-a", "1"), ("x-object-meta-b", "2"), ("x-object-meta-c", "3")],
+                &[("x-object-meta-a", long_value.as_str())],
+                "Metadata value longer than 256: x-object-meta-a",
+            ),
+            (
+                &[("x-other", long_header.as_str())],
+                "Header value too long: x-other",
+            ),
+            (
+                &[
+                    ("x-object-meta-a", "1"),
+                    ("x-object-meta-b", "2"),
+                    ("x-object-meta-c", "3"),
+                ],
                 "Too many metadata items; max 2",
             ),
             (
-                &[("x-object-meta-a", &long_value[..200]), ("x-object-meta-b", &long_value[..200])],
+                &[
+                    ("x-object-meta-a", &long_value[..200]),
+                    ("x-object-meta-b", &long_value[..200]),
+                ],
                 "Total metadata too large; max 300",
             ),
         ] {
@@ -295,7 +347,10 @@ mod tests {
 
     #[test]
     fn lengths_are_read() {
-        let limits = Limits { max_file_size: 100, ..Limits::default() };
+        let limits = Limits {
+            max_file_size: 100,
+            ..Limits::default()
+        };
         for (items, actual, expected) in [
             (&[("content-length", "5")][..], None, Ok(BodyLength::Known(5))),
             (&[("content-length", "0")], Some(0), Ok(BodyLength::Known(0))),
@@ -311,7 +366,8 @@ mod tests {
             (&[], Some(0), Err(411)),
             (&[], Some(7), Ok(BodyLength::Known(7))),
         ] {
-            let got = body_length(&head(items), actual, &limits).map_err(|response| response.status().as_u16());
+            let got =
+                body_length(&head(items), actual, &limits).map_err(|response| response.status().as_u16());
             assert_eq!(got, expected, "{items:?}");
         }
     }
@@ -324,7 +380,10 @@ mod tests {
             (&[("x-delete-after", "0")], Ok(Some(1_000))),
             (&[("x-delete-after", "-1")], Err("X-Delete-After in past")),
             (&[("x-delete-after", "soon")], Err("Non-integer X-Delete-After")),
-            (&[("x-delete-after", "99999999999999999999")], Ok(Some(9_999_999_999))),
+            (
+                &[("x-delete-after", "99999999999999999999")],
+                Ok(Some(9_999_999_999)),
+            ),
             (&[("x-delete-at", "2000")], Ok(Some(2_000))),
             (&[("x-delete-at", "2000.7")], Ok(Some(2_000))),
             (&[("x-delete-at", "999")], Err("X-Delete-At in past")),
@@ -343,9 +402,21 @@ mod tests {
 
     #[test]
     fn content_types_etags_and_if_none_match() {
-        assert_eq!(status(content_type(&head(&[("content-type", "text/plain; charset=UTF-8")]))), 200);
-        assert_eq!(status(content_type(&head(&[("content-type", "a/b; swift_bytes=1")]))), 400);
-        assert_eq!(promised_etag(&head(&[("etag", "\"ABC\"")])).as_deref(), Some("abc"));
+        assert_eq!(
+            status(content_type(&head(&[(
+                "content-type",
+                "text/plain; charset=UTF-8"
+            )]))),
+            200
+        );
+        assert_eq!(
+            status(content_type(&head(&[("content-type", "a/b; swift_bytes=1")]))),
+            400
+        );
+        assert_eq!(
+            promised_etag(&head(&[("etag", "\"ABC\"")])).as_deref(),
+            Some("abc")
+        );
         assert_eq!(promised_etag(&head(&[("etag", "abc")])).as_deref(), Some("abc"));
         assert_eq!(promised_etag(&head(&[("etag", "")])), None);
         assert!(if_none_match(&head(&[("if-none-match", "*")])).unwrap());
@@ -366,8 +437,10 @@ mod tests {
             ]),
             Kind::Container,
         );
-        let mut shown: Vec<_> =
-            kept.iter().map(|(name, value)| (name.as_str(), value.to_str().unwrap())).collect();
+        let mut shown: Vec<_> = kept
+            .iter()
+            .map(|(name, value)| (name.as_str(), value.to_str().unwrap()))
+            .collect();
         shown.sort();
         assert_eq!(
             shown,

@@ -34,7 +34,10 @@ pub struct Head {
 
 impl Head {
     pub fn of(existence: Existence) -> Self {
-        Head { existence, headers: HeaderMap::new() }
+        Head {
+            existence,
+            headers: HeaderMap::new(),
+        }
     }
 }
 
@@ -54,9 +57,16 @@ pub fn choose_head(answers: &[(Arc<Peer>, StatusCode, HeaderMap)]) -> Head {
     let newest_deletion = answers.iter().map(|(_, _, head)| deleted_at(head)).max();
     let is_there = newest_put.is_some_and(|put| newest_deletion.is_none_or(|deletion| deletion <= put));
     if !is_there {
-        let status = |head: &HeaderMap| headers::text(head, header::X_ACCOUNT_STATUS).map(str::to_ascii_lowercase);
-        let deleted = answers.iter().any(|(_, _, head)| status(head).as_deref() == Some("deleted"));
-        return Head::of(if deleted { Existence::Deleted } else { Existence::Missing });
+        let status =
+            |head: &HeaderMap| headers::text(head, header::X_ACCOUNT_STATUS).map(str::to_ascii_lowercase);
+        let deleted = answers
+            .iter()
+            .any(|(_, _, head)| status(head).as_deref() == Some("deleted"));
+        return Head::of(if deleted {
+            Existence::Deleted
+        } else {
+            Existence::Missing
+        });
     }
     let counts = |head: &HeaderMap| {
         let count = |name| headers::text(head, name).map(str::to_owned);
@@ -68,9 +78,17 @@ pub fn choose_head(answers: &[(Arc<Peer>, StatusCode, HeaderMap)]) -> Head {
             count(header::X_ACCOUNT_BYTES_USED),
         ]
     };
-    let agreeing = |head: &HeaderMap| here().filter(|(_, _, other)| counts(other) == counts(head)).count();
+    let agreeing = |head: &HeaderMap| {
+        here()
+            .filter(|(_, _, other)| counts(other) == counts(head))
+            .count()
+    };
     let worth = |(peer, _, head): &&(Arc<Peer>, StatusCode, HeaderMap)| {
-        (put_at(head), peer.record.freshness.is_proved_by(backend::synced(head)), agreeing(head))
+        (
+            put_at(head),
+            peer.record.freshness.is_proved_by(backend::synced(head)),
+            agreeing(head),
+        )
     };
     // `max_by_key` takes the last of equals; the first is the one asked first.
     let best = here().rev().max_by_key(worth);
@@ -83,7 +101,14 @@ pub fn choose_head(answers: &[(Arc<Peer>, StatusCode, HeaderMap)]) -> Head {
 /// Asks a majority for what they know of a path.
 pub async fn head_of(core: &Core, placement: &Placement, path: &str, headers: HeaderMap) -> Head {
     let query = None;
-    let read = Read { placement, method: Method::HEAD, path, query, headers, probe_headers: None };
+    let read = Read {
+        placement,
+        method: Method::HEAD,
+        path,
+        query,
+        headers,
+        probe_headers: None,
+    };
     let Some(answers) = read_majority(core, &read).await else {
         return Head::of(Existence::Unknown);
     };
@@ -110,7 +135,10 @@ pub async fn head(core: &Core, path: &ContainerPath, trans_id: &str) -> Head {
 
 /// Where a container lives.
 pub fn place(core: &Core, path: &ContainerPath) -> Option<Placement> {
-    core.placer.place(Which::Container, &core.salt.hash(&path.account, Some(&path.container), None))
+    core.placer.place(
+        Which::Container,
+        &core.salt.hash(&path.account, Some(&path.container), None),
+    )
 }
 
 pub async fn handle(
@@ -171,7 +199,10 @@ async fn read(
     }
     let query = listing::parse_query(request, core.limits.container_listing_limit)?;
     let placement = place(core, path).ok_or_else(answer::unavailable)?;
-    let mut inner = backend::common_headers(Which::Container, &backend::trans_id(&request.headers, &request.extensions));
+    let mut inner = backend::common_headers(
+        Which::Container,
+        &backend::trans_id(&request.headers, &request.extensions),
+    );
     pass_inside_headers(&request.headers, &mut inner);
     if request.method == Method::HEAD {
         let head = head_of(core, &placement, &path.path(), inner).await;
@@ -181,7 +212,10 @@ async fn read(
     let max_page = core.limits.container_listing_limit;
     let listed = listing::list(core, &placement, &path.path(), &query, &inner, max_page).await?;
     let shown = shown_headers(core, existing(listed.head)?);
-    Ok(listing::respond_json(shown, &listing::ObjectLines(listed.entries)))
+    Ok(listing::respond_json(
+        shown,
+        &listing::ObjectLines(listed.entries),
+    ))
 }
 
 /// The headers of something that is there; else the answer that says so.
@@ -204,7 +238,10 @@ fn shown_headers(core: &Core, head: HeaderMap) -> HeaderMap {
 
 /// Headers from the inside that the container and account servers act on.
 pub fn pass_inside_headers(from: &HeaderMap, to: &mut HeaderMap) {
-    for name in [header::X_BACKEND_ALLOW_RESERVED_NAMES, header::X_ACCOUNT_OVERRIDE_DELETED] {
+    for name in [
+        header::X_BACKEND_ALLOW_RESERVED_NAMES,
+        header::X_ACCOUNT_OVERRIDE_DELETED,
+    ] {
         if let Some(value) = from.get(name) {
             backend::put(to, name, value.clone());
         }
@@ -221,7 +258,11 @@ async fn put(
     let policy = requested_policy(core, &request.headers)?;
     let (info, account) = tokio::join!(core.container_info(path), core.account_info(&path.account));
     authorize_with(authorize, &request.method, path, &info, &account)?;
-    checks::name_length("Container", &path.container, core.limits.max_container_name_length)?;
+    checks::name_length(
+        "Container",
+        &path.container,
+        core.limits.max_container_name_length,
+    )?;
     let trans_id = backend::trans_id(&request.headers, &request.extensions);
     if account.existence == Existence::Missing && core.config.account_autocreate {
         super::account::create(core, &path.account, &trans_id).await?;
@@ -234,9 +275,17 @@ async fn put(
     let mut write = write(core, request, path, &trans_id)?;
     let default = core.policies.default_policy().index;
     for head in &mut write.headers {
-        backend::put(head, header::X_BACKEND_STORAGE_POLICY_DEFAULT, HeaderValue::from(default.0));
+        backend::put(
+            head,
+            header::X_BACKEND_STORAGE_POLICY_DEFAULT,
+            HeaderValue::from(default.0),
+        );
         if let Some(policy) = policy {
-            backend::put(head, header::X_BACKEND_STORAGE_POLICY_INDEX, HeaderValue::from(policy.0));
+            backend::put(
+                head,
+                header::X_BACKEND_STORAGE_POLICY_INDEX,
+                HeaderValue::from(policy.0),
+            );
         }
     }
     Ok(carry_out(core, write, path).await)
@@ -245,7 +294,11 @@ async fn put(
 /// Refuses a further container in an account that has its fill (Swift's `max_containers_per_account`).
 fn check_container_count(core: &Core, name: &AccountName, account: &AccountInfo) -> Result<(), Response> {
     let max = core.config.max_containers_per_account;
-    let is_free = core.config.max_containers_whitelist.iter().any(|free| free.as_str() == name.as_str());
+    let is_free = core
+        .config
+        .max_containers_whitelist
+        .iter()
+        .any(|free| free.as_str() == name.as_str());
     if max > 0 && account.container_count >= max && !is_free {
         let words = format!("Reached container limit of {max}");
         return Err(answer::said(StatusCode::FORBIDDEN, words));
@@ -255,7 +308,9 @@ fn check_container_count(core: &Core, name: &AccountName, account: &AccountInfo)
 
 /// The policy a request names in `X-Storage-Policy`.
 fn requested_policy(core: &Core, head: &HeaderMap) -> Result<Option<PolicyIndex>, Response> {
-    let Some(value) = head.get(header::X_STORAGE_POLICY) else { return Ok(None) };
+    let Some(value) = head.get(header::X_STORAGE_POLICY) else {
+        return Ok(None);
+    };
     let name = headers::value_text(value).unwrap_or("");
     if name.is_empty() {
         return Ok(None);
@@ -263,7 +318,10 @@ fn requested_policy(core: &Core, head: &HeaderMap) -> Result<Option<PolicyIndex>
     let policy = core.policies.by_name(name);
     let policy = policy.ok_or_else(|| answer::bad_request(format!("Invalid X-Storage-Policy {name:?}")))?;
     if policy.is_deprecated {
-        return Err(answer::bad_request(format!("Storage Policy {:?} is deprecated", policy.name)));
+        return Err(answer::bad_request(format!(
+            "Storage Policy {:?} is deprecated",
+            policy.name
+        )));
     }
     Ok(Some(policy.index))
 }
@@ -278,7 +336,12 @@ async fn post(
     let (info, account) = tokio::join!(core.container_info(path), core.account_info(&path.account));
     authorize_with(authorize, &request.method, path, &info, &account)?;
     account_answer(account.existence)?;
-    let write = write(core, request, path, &backend::trans_id(&request.headers, &request.extensions))?;
+    let write = write(
+        core,
+        request,
+        path,
+        &backend::trans_id(&request.headers, &request.extensions),
+    )?;
     Ok(carry_out(core, write, path).await)
 }
 
@@ -291,7 +354,12 @@ async fn delete(
     let (info, account) = tokio::join!(core.container_info(path), core.account_info(&path.account));
     authorize_with(authorize, &request.method, path, &info, &account)?;
     account_answer(account.existence)?;
-    let write = write(core, request, path, &backend::trans_id(&request.headers, &request.extensions))?;
+    let write = write(
+        core,
+        request,
+        path,
+        &backend::trans_id(&request.headers, &request.extensions),
+    )?;
     Ok(carry_out(core, write, path).await)
 }
 
@@ -309,7 +377,11 @@ fn write(core: &Core, request: &Parts, path: &ContainerPath, trans_id: &str) -> 
     let each = assigned.into_iter().map(|assignment| {
         let mut head = common.clone();
         if !assignment.hosts.is_empty() {
-            backend::put(&mut head, header::X_ACCOUNT_PARTITION, HeaderValue::from(account.partition));
+            backend::put(
+                &mut head,
+                header::X_ACCOUNT_PARTITION,
+                HeaderValue::from(account.partition),
+            );
             headers::set(&mut head, header::X_ACCOUNT_HOST, &assignment.hosts);
             headers::set(&mut head, header::X_ACCOUNT_DEVICE, &assignment.devices);
         }
@@ -358,8 +430,14 @@ mod tests {
             weight: 1.0,
             meta: String::new(),
         };
-        let record = PeerRecord { freshness: Freshness::new(Timestamp::from_secs(100)), health: Health::default() };
-        Arc::new(Peer { node, record: Arc::new(record) })
+        let record = PeerRecord {
+            freshness: Freshness::new(Timestamp::from_secs(100)),
+            health: Health::default(),
+        };
+        Arc::new(Peer {
+            node,
+            record: Arc::new(record),
+        })
     }
 
     /// (status, put, deleted, synced, count)
@@ -386,14 +464,42 @@ mod tests {
     #[test]
     fn the_newest_of_a_majority_speaks() {
         for (name, told, expected) in [
-            ("both have it", &[(204, 5, 0, 0, "1"), (204, 5, 0, 0, "1")][..], Some("1")),
-            ("one has it", &[(404, 0, 0, 0, ""), (204, 5, 0, 0, "1")], Some("1")),
-            ("one knows it is deleted", &[(404, 5, 9, 0, ""), (204, 5, 0, 0, "1")], None),
-            ("made again since", &[(404, 5, 9, 0, ""), (204, 10, 9, 0, "3")], Some("3")),
+            (
+                "both have it",
+                &[(204, 5, 0, 0, "1"), (204, 5, 0, 0, "1")][..],
+                Some("1"),
+            ),
+            (
+                "one has it",
+                &[(404, 0, 0, 0, ""), (204, 5, 0, 0, "1")],
+                Some("1"),
+            ),
+            (
+                "one knows it is deleted",
+                &[(404, 5, 9, 0, ""), (204, 5, 0, 0, "1")],
+                None,
+            ),
+            (
+                "made again since",
+                &[(404, 5, 9, 0, ""), (204, 10, 9, 0, "3")],
+                Some("3"),
+            ),
             ("nobody has it", &[(404, 0, 0, 0, ""), (404, 0, 0, 0, "")], None),
-            ("the newer post", &[(204, 5, 0, 0, "1"), (204, 6, 0, 0, "2")], Some("2")),
-            ("the fresh one", &[(204, 5, 0, 0, "1"), (204, 5, 0, 101, "2")], Some("2")),
-            ("the ones that agree", &[(204, 5, 0, 0, "9"), (204, 5, 0, 0, "2"), (204, 5, 0, 0, "2")], Some("2")),
+            (
+                "the newer post",
+                &[(204, 5, 0, 0, "1"), (204, 6, 0, 0, "2")],
+                Some("2"),
+            ),
+            (
+                "the fresh one",
+                &[(204, 5, 0, 0, "1"), (204, 5, 0, 101, "2")],
+                Some("2"),
+            ),
+            (
+                "the ones that agree",
+                &[(204, 5, 0, 0, "9"), (204, 5, 0, 0, "2"), (204, 5, 0, 0, "2")],
+                Some("2"),
+            ),
         ] {
             assert_eq!(choose(told).as_deref(), expected, "{name}");
         }

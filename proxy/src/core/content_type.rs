@@ -4,7 +4,9 @@
 pub fn guess(name: &str) -> &'static str {
     const UNKNOWN: &str = "application/octet-stream";
     let file = name.rsplit('/').next().unwrap_or(name);
-    let Some((stem, extension)) = file.rsplit_once('.') else { return UNKNOWN };
+    let Some((stem, extension)) = file.rsplit_once('.') else {
+        return UNKNOWN;
+    };
     if stem.is_empty() {
         return UNKNOWN;
     }

@@ -16,8 +16,15 @@ use martlet_protocol::name::ObjectPath;
 use martlet_service::{Response, headers};
 use std::sync::Arc;
 
-pub async fn handle(core: &Arc<Core>, request: &Parts, path: ObjectPath, authorize: &dyn Authorize) -> Response {
-    delete(core, request, &path, authorize).await.unwrap_or_else(|refusal| refusal)
+pub async fn handle(
+    core: &Arc<Core>,
+    request: &Parts,
+    path: ObjectPath,
+    authorize: &dyn Authorize,
+) -> Response {
+    delete(core, request, &path, authorize)
+        .await
+        .unwrap_or_else(|refusal| refusal)
 }
 
 async fn delete(
@@ -27,7 +34,10 @@ async fn delete(
     authorize: &dyn Authorize,
 ) -> Result<Response, Response> {
     let info = authorized(core, &Method::DELETE, path, authorize).await?;
-    let mut common = backend::common_headers(Which::Object(info.policy), &backend::trans_id(&request.headers, &request.extensions));
+    let mut common = backend::common_headers(
+        Which::Object(info.policy),
+        &backend::trans_id(&request.headers, &request.extensions),
+    );
     headers::set(&mut common, header::X_TIMESTAMP, &core.clock.now().internal());
     for name in [header::X_IF_DELETE_AT, header::X_BACKEND_ALLOW_RESERVED_NAMES] {
         if let Some(value) = request.headers.get(name) {

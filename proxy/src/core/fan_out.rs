@@ -60,7 +60,10 @@ impl Handoffs {
 /// agrees and stragglers have had their time.
 pub async fn fan_out(core: &Arc<Core>, write: Write) -> Vec<StatusCode> {
     let quorum = write.placement.quorum();
-    fan_out_until(core, write, move |statuses| best_response(statuses, quorum).is_some()).await
+    fan_out_until(core, write, move |statuses| {
+        best_response(statuses, quorum).is_some()
+    })
+    .await
 }
 
 /// As [`fan_out`], with another idea of when enough is known. `enough` sees the statuses that are known.
@@ -73,7 +76,9 @@ pub async fn fan_out_until(
     let slots = write.headers.len();
     let task = run(Arc::clone(core), write, enough, decided);
     core.tasks.spawn("write", task);
-    decision.await.unwrap_or_else(|_| vec![StatusCode::SERVICE_UNAVAILABLE; slots])
+    decision
+        .await
+        .unwrap_or_else(|_| vec![StatusCode::SERVICE_UNAVAILABLE; slots])
 }
 
 async fn run(
@@ -85,8 +90,9 @@ async fn run(
     let slots = write.headers.len();
     let handoffs = Handoffs::new();
     let path = backend::backend_path(&write.placement, &write.path);
-    let mut asked: FuturesUnordered<_> =
-        (0..slots).map(|slot| write_slot(&core, &write, &path, &handoffs, slot)).collect();
+    let mut asked: FuturesUnordered<_> = (0..slots)
+        .map(|slot| write_slot(&core, &write, &path, &handoffs, slot))
+        .collect();
     let mut answers: Vec<Option<StatusCode>> = vec![None; slots];
     let mut delivered = vec![false; slots];
     let mut deadline: Option<Instant> = None;
@@ -98,7 +104,9 @@ async fn run(
                 Err(_) => break,
             },
         };
-        let Some((slot, answer, on_primary)) = next else { break };
+        let Some((slot, answer, on_primary)) = next else {
+            break;
+        };
         answers[slot] = Some(answer);
         delivered[slot] = on_primary;
         let known: Vec<StatusCode> = answers.iter().flatten().copied().collect();
@@ -115,7 +123,10 @@ async fn run(
             }
         }
     }
-    let told = answers.into_iter().map(|answer| answer.unwrap_or(StatusCode::SERVICE_UNAVAILABLE)).collect();
+    let told = answers
+        .into_iter()
+        .map(|answer| answer.unwrap_or(StatusCode::SERVICE_UNAVAILABLE))
+        .collect();
     // A client that has left needs no answer; the write goes on.
     let _ = decided.send(told);
     while asked.next().await.is_some() {}
@@ -162,7 +173,15 @@ async fn send(
 ) -> Result<Response, NodeError> {
     let body = Body::full(write.body.clone());
     let headers = write.headers[slot].clone();
-    core.ask(peer, write.method.clone(), path.to_owned(), write.query.clone(), headers, body).await
+    core.ask(
+        peer,
+        write.method.clone(),
+        path.to_owned(),
+        write.query.clone(),
+        headers,
+        body,
+    )
+    .await
 }
 
 /// Reads what little body there is, so that the connection can be used again.

@@ -19,7 +19,10 @@ pub struct Freshness {
 
 impl Freshness {
     pub fn new(proxy_start: Timestamp) -> Self {
-        Freshness { synced: AtomicU64::new(0), missed: AtomicU64::new(proxy_start.raw()) }
+        Freshness {
+            synced: AtomicU64::new(0),
+            missed: AtomicU64::new(proxy_start.raw()),
+        }
     }
 
     /// A write of this moment did not reach the device.
@@ -30,7 +33,8 @@ impl Freshness {
     /// The device says its last full pass began then (`None`: it did not say, or had none since it started). The
     /// newest word counts, not the highest: after a restart the device begins at nothing again.
     pub fn saw(&self, synced: Option<Timestamp>) {
-        self.synced.store(synced.map_or(0, Timestamp::raw), Ordering::Release);
+        self.synced
+            .store(synced.map_or(0, Timestamp::raw), Ordering::Release);
     }
 
     /// Whether an answer that carries this pass start comes from a device that has missed nothing.
@@ -71,7 +75,8 @@ impl Health {
         let strikes = self.strikes.fetch_add(1, Ordering::Relaxed).saturating_add(1);
         if strikes >= STRIKES {
             self.strikes.store(STRIKES, Ordering::Relaxed);
-            self.suspended_until_ms.store(now_ms + SUSPENSION_MS, Ordering::Relaxed);
+            self.suspended_until_ms
+                .store(now_ms + SUSPENSION_MS, Ordering::Relaxed);
         }
     }
 
@@ -90,13 +95,19 @@ mod tests {
         let device = Freshness::new(at(100));
         assert!(!device.is_hoped());
         assert!(!device.is_proved_by(None));
-        assert!(!device.is_proved_by(Some(at(100))), "began with the proxy, not after it");
+        assert!(
+            !device.is_proved_by(Some(at(100))),
+            "began with the proxy, not after it"
+        );
         device.saw(Some(at(101)));
         assert!(device.is_hoped() && device.is_proved_by(Some(at(101))));
         device.miss(at(105));
         assert!(!device.is_hoped() && !device.is_proved_by(Some(at(105))));
         device.miss(at(103));
-        assert!(!device.is_proved_by(Some(at(104))), "an older miss does not undo a newer one");
+        assert!(
+            !device.is_proved_by(Some(at(104))),
+            "an older miss does not undo a newer one"
+        );
         device.saw(Some(at(106)));
         assert!(device.is_hoped());
         device.saw(None);
@@ -116,7 +127,10 @@ mod tests {
         device.fault(10);
         assert!(device.is_suspended(10) && device.is_suspended(5_009) && !device.is_suspended(5_010));
         device.fault(6_000);
-        assert!(device.is_suspended(6_001), "still bad: suspended by a single fault");
+        assert!(
+            device.is_suspended(6_001),
+            "still bad: suspended by a single fault"
+        );
         device.good();
         assert!(!device.is_suspended(6_002));
     }

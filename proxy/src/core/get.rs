@@ -9,7 +9,9 @@ use super::put::authorized;
 use super::ranges;
 use super::read::{Outcome, Read, Taken, read};
 use super::resume::{Resumer, Version};
-use http::header::{ACCEPT_RANGES, CONTENT_LENGTH, CONTENT_RANGE, CONTENT_TYPE, HeaderMap, HeaderValue, RANGE};
+use http::header::{
+    ACCEPT_RANGES, CONTENT_LENGTH, CONTENT_RANGE, CONTENT_TYPE, HeaderMap, HeaderValue, RANGE,
+};
 use http::request::Parts;
 use http::{Method, StatusCode};
 use martlet_protocol::header;
@@ -35,10 +37,23 @@ const PASSED: [&str; 10] = [
     header::X_BACKEND_ALLOW_RESERVED_NAMES,
 ];
 /// Those of them that depend on what the client wants of the body; probes go without.
-const CONDITIONS: [&str; 5] = ["range", "if-match", "if-none-match", "if-modified-since", "if-unmodified-since"];
+const CONDITIONS: [&str; 5] = [
+    "range",
+    "if-match",
+    "if-none-match",
+    "if-modified-since",
+    "if-unmodified-since",
+];
 
-pub async fn handle(core: &Arc<Core>, request: &Parts, path: ObjectPath, authorize: &dyn Authorize) -> Response {
-    get(core, request, &path, authorize).await.unwrap_or_else(|refusal| refusal)
+pub async fn handle(
+    core: &Arc<Core>,
+    request: &Parts,
+    path: ObjectPath,
+    authorize: &dyn Authorize,
+) -> Response {
+    get(core, request, &path, authorize)
+        .await
+        .unwrap_or_else(|refusal| refusal)
 }
 
 /// One object to be read.
@@ -59,9 +74,17 @@ async fn get(
     authorize: &dyn Authorize,
 ) -> Result<Response, Response> {
     let info = authorized(core, &request.method, path, authorize).await?;
-    let hash = core.salt.hash(&path.account, Some(&path.container), Some(&path.object));
-    let placement = core.placer.place(Which::Object(info.policy), &hash).ok_or_else(answer::unavailable)?;
-    let mut full = backend::common_headers(Which::Object(info.policy), &backend::trans_id(&request.headers, &request.extensions));
+    let hash = core
+        .salt
+        .hash(&path.account, Some(&path.container), Some(&path.object));
+    let placement = core
+        .placer
+        .place(Which::Object(info.policy), &hash)
+        .ok_or_else(answer::unavailable)?;
+    let mut full = backend::common_headers(
+        Which::Object(info.policy),
+        &backend::trans_id(&request.headers, &request.extensions),
+    );
     for name in PASSED {
         if let Some(value) = request.headers.get(name) {
             backend::put(&mut full, name, value.clone());
@@ -72,7 +95,13 @@ async fn get(
         plain_headers.remove(name);
     }
     let newest = headers::is_true(&request.headers, header::X_NEWEST);
-    let object = Object { core, placement, path: path.path(), plain_headers, newest };
+    let object = Object {
+        core,
+        placement,
+        path: path.path(),
+        plain_headers,
+        newest,
+    };
     if request.method == Method::HEAD {
         return object.head(full).await;
     }
@@ -99,7 +128,7 @@ impl Object<'_> {
             probe_headers,
         };
         match read(self.core, &read_of, self.newest).await {
-            Outcome::Taken(taken) => Ok(taken),
+            Outcome::Taken(taken) => Ok(*taken),
             Outcome::NotFound => Err(answer::not_found()),
             Outcome::Unavailable => Err(answer::unavailable()),
         }
@@ -138,7 +167,14 @@ impl Object<'_> {
     }
 
     /// Sends bytes `start..end` of a version, from this body first.
-    pub fn resumer(&self, version: Version, start: u64, end: u64, body: Body, others: Vec<Arc<Peer>>) -> Resumer {
+    pub fn resumer(
+        &self,
+        version: Version,
+        start: u64,
+        end: u64,
+        body: Body,
+        others: Vec<Arc<Peer>>,
+    ) -> Resumer {
         Resumer {
             core: Arc::clone(self.core),
             placement: self.placement.clone(),
@@ -192,8 +228,10 @@ pub fn shown(status: StatusCode, head: HeaderMap, body: Body) -> Response {
     let mut head = backend::without_backend_headers(head);
     head.remove(http::header::CONNECTION);
     head.remove(http::header::TRANSFER_ENCODING);
-    head.entry(ACCEPT_RANGES).or_insert(HeaderValue::from_static("bytes"));
-    head.entry(CONTENT_TYPE).or_insert(HeaderValue::from_static("application/octet-stream"));
+    head.entry(ACCEPT_RANGES)
+        .or_insert(HeaderValue::from_static("bytes"));
+    head.entry(CONTENT_TYPE)
+        .or_insert(HeaderValue::from_static("application/octet-stream"));
     respond::with(status, head, body)
 }
 

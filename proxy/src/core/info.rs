@@ -92,7 +92,11 @@ impl ContainerInfo {
 
     /// Reads what a good answer of a container server carries.
     pub fn from_headers(head: &HeaderMap) -> Self {
-        let text = |name: &str| headers::text(head, name).filter(|value| !value.is_empty()).map(str::to_owned);
+        let text = |name: &str| {
+            headers::text(head, name)
+                .filter(|value| !value.is_empty())
+                .map(str::to_owned)
+        };
         let metadata = family(head, "x-container-meta-");
         let cors = Cors {
             allow_origin: metadata.get("access-control-allow-origin").cloned(),
@@ -117,7 +121,9 @@ impl ContainerInfo {
 }
 
 fn number(head: &HeaderMap, name: &str) -> u64 {
-    headers::text(head, name).and_then(|text| text.trim().parse().ok()).unwrap_or(0)
+    headers::text(head, name)
+        .and_then(|text| text.trim().parse().ok())
+        .unwrap_or(0)
 }
 
 fn family(head: &HeaderMap, prefix: &str) -> BTreeMap<String, String> {
@@ -143,7 +149,10 @@ impl InfoCache {
     pub fn new(recheck_account_ms: u64, recheck_container_ms: u64) -> Self {
         let lasting = |ms| Duration::from_millis(ms);
         InfoCache {
-            accounts: Cache::builder().max_capacity(CAPACITY).time_to_live(lasting(recheck_account_ms)).build(),
+            accounts: Cache::builder()
+                .max_capacity(CAPACITY)
+                .time_to_live(lasting(recheck_account_ms))
+                .build(),
             containers: Cache::builder()
                 .max_capacity(CAPACITY)
                 .time_to_live(lasting(recheck_container_ms))
@@ -173,7 +182,12 @@ impl Core {
             }
             cache.invalidate(account.as_str()).await;
         }
-        found.unwrap_or_else(|existence| Arc::new(AccountInfo { existence: *existence, ..AccountInfo::default() }))
+        found.unwrap_or_else(|existence| {
+            Arc::new(AccountInfo {
+                existence: *existence,
+                ..AccountInfo::default()
+            })
+        })
     }
 
     /// The container, from memory or its servers.
@@ -193,8 +207,12 @@ impl Core {
             }
             cache.invalidate(key.as_str()).await;
         }
-        found
-            .unwrap_or_else(|existence| Arc::new(ContainerInfo { existence: *existence, ..ContainerInfo::default() }))
+        found.unwrap_or_else(|existence| {
+            Arc::new(ContainerInfo {
+                existence: *existence,
+                ..ContainerInfo::default()
+            })
+        })
     }
 
     /// Forgets an account that is being changed.
@@ -206,7 +224,10 @@ impl Core {
     /// Forgets a container that is being changed.
     pub(super) async fn forget_container(&self, path: &ContainerPath) {
         self.info.changes.fetch_add(1, Ordering::AcqRel);
-        self.info.containers.invalidate(container_key(path).as_str()).await;
+        self.info
+            .containers
+            .invalidate(container_key(path).as_str())
+            .await;
     }
 
     async fn look_up_account(self: &Arc<Self>, account: &AccountName) -> Result<Arc<AccountInfo>, Existence> {
@@ -217,7 +238,10 @@ impl Core {
         }
     }
 
-    async fn look_up_container(self: &Arc<Self>, path: &ContainerPath) -> Result<Arc<ContainerInfo>, Existence> {
+    async fn look_up_container(
+        self: &Arc<Self>,
+        path: &ContainerPath,
+    ) -> Result<Arc<ContainerInfo>, Existence> {
         let head = container::head(self, path, "-").await;
         match head.existence {
             Existence::Exists => Ok(Arc::new(ContainerInfo::from_headers(&head.headers))),
@@ -255,7 +279,10 @@ mod tests {
         }
         let info = ContainerInfo::from_headers(&head);
         assert!(info.exists());
-        assert_eq!((info.object_count, info.bytes_used, info.policy), (12, 0, PolicyIndex(3)));
+        assert_eq!(
+            (info.object_count, info.bytes_used, info.policy),
+            (12, 0, PolicyIndex(3))
+        );
         assert_eq!((info.read_acl.as_deref(), info.write_acl), (Some(".r:*"), None));
         assert_eq!(info.cors.allow_origin.as_deref(), Some("*"));
         assert_eq!(info.metadata["colour"], "bl\u{e4}u");

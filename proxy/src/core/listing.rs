@@ -37,8 +37,8 @@ pub struct Listing<T> {
 /// Reads the listing parameters of a request.
 pub fn parse_query(request: &Parts, max_limit: usize) -> Result<ListingQuery, Response> {
     let query = Query::parse(request.uri.query().unwrap_or(""));
-    let query = query
-        .map_err(|_| answer::said(StatusCode::PRECONDITION_FAILED, "Invalid UTF8 or contains NULL"))?;
+    let query =
+        query.map_err(|_| answer::said(StatusCode::PRECONDITION_FAILED, "Invalid UTF8 or contains NULL"))?;
     match ListingQuery::parse(&query, max_limit) {
         Ok(query) => Ok(query),
         Err(ListingError::LimitTooLarge(max)) => Err(checks::limit_too_large(max)),
@@ -54,7 +54,12 @@ pub async fn list<T: Row + DeserializeOwned>(
     headers: &HeaderMap,
     max_page: usize,
 ) -> Result<Listing<T>, Response> {
-    let lister = Lister { core, placement, path, headers };
+    let lister = Lister {
+        core,
+        placement,
+        path,
+        headers,
+    };
     let mut merge = Merge::new(query.limit, query.marker.clone(), query.reverse, max_page);
     let mut first_head: Option<Head> = None;
     let mut rounds = 0;
@@ -82,7 +87,10 @@ pub async fn list<T: Row + DeserializeOwned>(
         }
     }
     let head = first_head.ok_or_else(answer::unavailable)?;
-    Ok(Listing { head, entries: merge.finish() })
+    Ok(Listing {
+        head,
+        entries: merge.finish(),
+    })
 }
 
 struct Lister<'a> {
@@ -99,11 +107,19 @@ impl Lister<'_> {
         query: &ListingQuery,
         ask: &Ask,
     ) -> Result<(Head, Vec<Page<T>>), Response> {
-        let asked = ListingQuery { limit: ask.limit, marker: ask.marker.clone(), ..query.clone() };
+        let asked = ListingQuery {
+            limit: ask.limit,
+            marker: ask.marker.clone(),
+            ..query.clone()
+        };
         let mut text = asked.to_query();
         text.push("format", "json");
         let mut headers = self.headers.clone();
-        backend::put(&mut headers, header::X_BACKEND_MARTLET_ROWS, HeaderValue::from_static("1"));
+        backend::put(
+            &mut headers,
+            header::X_BACKEND_MARTLET_ROWS,
+            HeaderValue::from_static("1"),
+        );
         let read = Read {
             placement: self.placement,
             method: Method::GET,
@@ -112,7 +128,9 @@ impl Lister<'_> {
             headers,
             probe_headers: None,
         };
-        let answers = read_majority(self.core, &read).await.ok_or_else(answer::unavailable)?;
+        let answers = read_majority(self.core, &read)
+            .await
+            .ok_or_else(answer::unavailable)?;
         let mut heads: Vec<(Arc<Peer>, StatusCode, HeaderMap)> = Vec::with_capacity(answers.len());
         let mut pages = Vec::with_capacity(answers.len());
         for (peer, response) in answers {
@@ -136,7 +154,10 @@ impl Lister<'_> {
 
     /// Whether any live row begins with this.
     async fn holds_something<T: Row + DeserializeOwned>(&self, subdir: &str) -> Result<bool, Response> {
-        let query = ListingQuery { prefix: Some(subdir.to_owned()), ..ListingQuery::all(1) };
+        let query = ListingQuery {
+            prefix: Some(subdir.to_owned()),
+            ..ListingQuery::all(1)
+        };
         let mut merge = Merge::<T>::new(1, None, false, checks_page());
         let mut rounds = 0;
         while let Some(ask) = merge.wants() {
@@ -162,14 +183,19 @@ async fn read_page<T: Row + DeserializeOwned>(body: Body) -> Option<Page<T>> {
     if bytes.is_empty() {
         return Some(Page { entries: Vec::new() });
     }
-    Some(Page { entries: serde_json::from_slice(&bytes).ok()? })
+    Some(Page {
+        entries: serde_json::from_slice(&bytes).ok()?,
+    })
 }
 
 /// 200 with a listing as JSON.
 pub fn respond_json(mut headers: HeaderMap, entries: &impl Serialize) -> Response {
     match serde_json::to_vec(entries) {
         Ok(json) => {
-            headers.insert(CONTENT_TYPE, HeaderValue::from_static("application/json; charset=utf-8"));
+            headers.insert(
+                CONTENT_TYPE,
+                HeaderValue::from_static("application/json; charset=utf-8"),
+            );
             headers.insert(http::header::CONTENT_LENGTH, HeaderValue::from(json.len()));
             martlet_service::respond::with(StatusCode::OK, headers, Body::full(json))
         }

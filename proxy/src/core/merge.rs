@@ -101,8 +101,13 @@ impl<T: Row> Merge<T> {
         }
         let missing = self.limit - self.entries.len();
         let first = self.asked == 0;
-        self.asked = if first { missing } else { missing.max(MIN_PAGE) }.min(self.max_page).max(1);
-        Some(Ask { marker: self.marker.clone(), limit: self.asked })
+        self.asked = if first { missing } else { missing.max(MIN_PAGE) }
+            .min(self.max_page)
+            .max(1);
+        Some(Ask {
+            marker: self.marker.clone(),
+            limit: self.asked,
+        })
     }
 
     /// Takes the pages that answer the last question.
@@ -147,7 +152,11 @@ impl<T: Row> Merge<T> {
             }
         }
         let mut found: Vec<ListingEntry<T>> = Vec::with_capacity(rows.len() + subdirs.len());
-        found.extend(rows.into_values().filter(|row| !row.is_deleted()).map(ListingEntry::Row));
+        found.extend(
+            rows.into_values()
+                .filter(|row| !row.is_deleted())
+                .map(ListingEntry::Row),
+        );
         for (name, seen) in subdirs {
             if seen < count {
                 self.in_doubt.insert(name.clone());
@@ -180,7 +189,8 @@ impl<T: Row> Merge<T> {
     pub fn settle(&mut self, subdir: &str, holds_something: bool) {
         self.in_doubt.remove(subdir);
         if !holds_something {
-            self.entries.retain(|entry| !matches!(entry, ListingEntry::Subdir(name) if name == subdir));
+            self.entries
+                .retain(|entry| !matches!(entry, ListingEntry::Subdir(name) if name == subdir));
         }
     }
 
@@ -219,8 +229,11 @@ mod tests {
     fn page(replica: &Replica, ask: &Ask, delimiter: Option<char>, reverse: bool) -> Page<ObjectRow> {
         let mut entries: Vec<ListingEntry<ObjectRow>> = Vec::new();
         let mut live = 0;
-        let rows: Vec<&ObjectRow> =
-            if reverse { replica.values().rev().collect() } else { replica.values().collect() };
+        let rows: Vec<&ObjectRow> = if reverse {
+            replica.values().rev().collect()
+        } else {
+            replica.values().collect()
+        };
         for row in rows {
             let cut = delimiter.and_then(|delimiter| row.name.find(delimiter));
             let name = cut.map_or(row.name.clone(), |cut| row.name[..=cut].to_owned());
@@ -245,7 +258,12 @@ mod tests {
         while let Some(ask) = merge.wants() {
             rounds += 1;
             assert!(rounds < 200, "no progress");
-            merge.feed(replicas.iter().map(|replica| page(replica, &ask, delimiter, reverse)).collect());
+            merge.feed(
+                replicas
+                    .iter()
+                    .map(|replica| page(replica, &ask, delimiter, reverse))
+                    .collect(),
+            );
             loop {
                 let doubts = merge.doubts();
                 if doubts.is_empty() {
@@ -257,7 +275,11 @@ mod tests {
                 }
             }
         }
-        merge.finish().iter().map(|entry| entry_name(entry).to_owned()).collect()
+        merge
+            .finish()
+            .iter()
+            .map(|entry| entry_name(entry).to_owned())
+            .collect()
     }
 
     /// Live names of all replicas taken together.
@@ -270,7 +292,10 @@ mod tests {
             };
             all.insert(row.name.clone(), merged);
         }
-        all.into_values().filter(|row| !row.deleted).map(|row| row.name).collect()
+        all.into_values()
+            .filter(|row| !row.deleted)
+            .map(|row| row.name)
+            .collect()
     }
 
     fn model(replicas: &[Replica], limit: usize, delimiter: Option<char>, reverse: bool) -> Vec<String> {
@@ -289,14 +314,19 @@ mod tests {
     }
 
     fn replica(rows: &[(&str, u64, bool)]) -> Replica {
-        rows.iter().map(|(name, at, deleted)| ((*name).to_owned(), row(name, *at, *deleted))).collect()
+        rows.iter()
+            .map(|(name, at, deleted)| ((*name).to_owned(), row(name, *at, *deleted)))
+            .collect()
     }
 
     #[test]
     fn a_deletion_known_to_one_hides_the_row_of_the_other() {
         let stale = replica(&[("a", 1, false), ("b", 1, false), ("c", 1, false)]);
         let current = replica(&[("a", 2, true), ("b", 1, false), ("c", 2, true), ("d", 3, false)]);
-        assert_eq!(list(&[stale.clone(), current.clone()], 10, None, false), ["b", "d"]);
+        assert_eq!(
+            list(&[stale.clone(), current.clone()], 10, None, false),
+            ["b", "d"]
+        );
         assert_eq!(list(&[current, stale], 2, None, true), ["d", "b"]);
     }
 
@@ -325,7 +355,9 @@ mod tests {
             let mut replicas = vec![Replica::new(); 3];
             for _ in 0..random.random_range(0..40) {
                 let length = random.random_range(1..5);
-                let name: String = (0..length).map(|_| ['a', 'b', '/'][random.random_range(0..3)]).collect();
+                let name: String = (0..length)
+                    .map(|_| ['a', 'b', '/'][random.random_range(0..3)])
+                    .collect();
                 let new = row(&name, random.random_range(1..9), random.random_bool(0.4));
                 for replica in &mut replicas {
                     if random.random_bool(0.6) {
@@ -343,12 +375,16 @@ mod tests {
             let mut expected = model(&replicas, limit, delimiter, reverse);
             // A subdir that every replica shows, each by rows that another knows to be deleted, is believed.
             let live = truth(&replicas);
-            let phantom = |name: &String| name.ends_with('/') && !live.iter().any(|row| row.starts_with(name));
+            let phantom =
+                |name: &String| name.ends_with('/') && !live.iter().any(|row| row.starts_with(name));
             if delimiter.is_some() && shown.iter().any(phantom) {
                 shown.retain(|name| !phantom(name));
                 expected.truncate(shown.len());
             }
-            assert_eq!(shown, expected, "round {round}: {replicas:?} limit {limit} reverse {reverse}");
+            assert_eq!(
+                shown, expected,
+                "round {round}: {replicas:?} limit {limit} reverse {reverse}"
+            );
         }
     }
 }

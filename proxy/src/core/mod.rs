@@ -84,7 +84,10 @@ impl Core {
         client: NodeClient,
         clock: Clock,
     ) -> Arc<Core> {
-        let info = InfoCache::new(config.recheck_account_existence_ms, config.recheck_container_existence_ms);
+        let info = InfoCache::new(
+            config.recheck_account_existence_ms,
+            config.recheck_container_existence_ms,
+        );
         Arc::new(Core {
             placer: Placer::new(rings, clock.now()),
             config,
@@ -104,7 +107,12 @@ impl Core {
     ///
     /// The request's headers are taken from the inside as they are (`X-Backend-*`, system metadata): whoever lets
     /// clients in strips theirs first. The response still carries system metadata, but no `X-Backend-*`.
-    pub async fn handle(self: &Arc<Self>, request: Request, target: Target, authorize: &dyn Authorize) -> Response {
+    pub async fn handle(
+        self: &Arc<Self>,
+        request: Request,
+        target: Target,
+        authorize: &dyn Authorize,
+    ) -> Response {
         let (head, body) = request.into_parts();
         match target {
             Target::Object(path) => match head.method {
@@ -145,7 +153,11 @@ impl Core {
     fn saw_read_latency(&self, took: std::time::Duration) {
         let took = took.as_micros().min(u128::from(u32::MAX)) as u64;
         let known = self.read_latency_us.load(Ordering::Relaxed);
-        let average = if known == 0 { took } else { (known * 31 + took) / 32 };
+        let average = if known == 0 {
+            took
+        } else {
+            (known * 31 + took) / 32
+        };
         self.read_latency_us.store(average.max(1), Ordering::Relaxed);
     }
 
@@ -160,6 +172,8 @@ impl Core {
 
 impl std::fmt::Debug for Core {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.debug_struct("Core").field("config", &self.config).finish_non_exhaustive()
+        f.debug_struct("Core")
+            .field("config", &self.config)
+            .finish_non_exhaustive()
     }
 }

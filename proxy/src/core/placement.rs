@@ -60,7 +60,9 @@ impl Placement {
     /// Devices that stand in for primaries, nearest first: as many as there are primaries, as Swift's
     /// `request_node_count = 2 * replicas`.
     pub fn handoffs(&self) -> Vec<Arc<Peer>> {
-        let Some(ring) = self.table.ring(self.which) else { return Vec::new() };
+        let Some(ring) = self.table.ring(self.which) else {
+            return Vec::new();
+        };
         let handoffs = ring.ring.handoffs(self.partition).take(self.primaries.len());
         handoffs.filter_map(|device| ring.peer(device.id)).collect()
     }
@@ -70,14 +72,17 @@ impl Placement {
     }
 }
 
+/// What is known of each device, by ip, port and device name.
+type Records = Mutex<HashMap<(String, u16, String), Arc<PeerRecord>>>;
+
 /// Places paths. Follows ring reloads: the table of peers is made anew when the ring set is another.
 #[derive(Debug)]
 pub struct Placer {
     rings: Arc<ArcSwap<RingSet>>,
     table: ArcSwap<Table>,
     proxy_start: Timestamp,
-    /// By ip, port and device name; grows with the devices ever seen in a ring.
-    records: Mutex<HashMap<(String, u16, String), Arc<PeerRecord>>>,
+    /// Grows with the devices ever seen in a ring.
+    records: Records,
 }
 
 #[derive(Debug)]
@@ -102,11 +107,18 @@ impl TableRing<'_> {
 impl Table {
     fn ring(&self, which: Which) -> Option<TableRing<'_>> {
         Some(match which {
-            Which::Account => TableRing { ring: &self.set.account, peers: &self.account },
-            Which::Container => TableRing { ring: &self.set.container, peers: &self.container },
-            Which::Object(policy) => {
-                TableRing { ring: self.set.object(policy)?, peers: self.objects.get(&policy)? }
-            }
+            Which::Account => TableRing {
+                ring: &self.set.account,
+                peers: &self.account,
+            },
+            Which::Container => TableRing {
+                ring: &self.set.container,
+                peers: &self.container,
+            },
+            Which::Object(policy) => TableRing {
+                ring: self.set.object(policy)?,
+                peers: self.objects.get(&policy)?,
+            },
         })
     }
 }
@@ -115,7 +127,12 @@ impl Placer {
     pub fn new(rings: Arc<ArcSwap<RingSet>>, proxy_start: Timestamp) -> Self {
         let records = Mutex::new(HashMap::new());
         let table = ArcSwap::from(Self::make_table(&records, proxy_start, rings.load_full()));
-        Placer { rings, table, proxy_start, records }
+        Placer {
+            rings,
+            table,
+            proxy_start,
+            records,
+        }
     }
 
     /// Where a path of this hash lives; `None` when there is no ring for the policy.
@@ -126,7 +143,13 @@ impl Placer {
         let devices = ring.ring.primaries(partition);
         let primaries: Vec<Arc<Peer>> = devices.iter().filter_map(|device| ring.peer(device.id)).collect();
         let replicas = primaries.len();
-        Some(Placement { which, partition, primaries, replicas, table: Arc::clone(&table) })
+        Some(Placement {
+            which,
+            partition,
+            primaries,
+            replicas,
+            table: Arc::clone(&table),
+        })
     }
 
     fn current(&self) -> Arc<Table> {
@@ -140,11 +163,7 @@ impl Placer {
         table
     }
 
-    fn make_table(
-        records: &Mutex<HashMap<(String, u16, String), Arc<PeerRecord>>>,
-        proxy_start: Timestamp,
-        set: Arc<RingSet>,
-    ) -> Arc<Table> {
+    fn make_table(records: &Records, proxy_start: Timestamp, set: Arc<RingSet>) -> Arc<Table> {
         let mut records = records.lock().unwrap_or_else(|poisoned| poisoned.into_inner());
         let mut peers = |ring: &Ring| -> Vec<Option<Arc<Peer>>> {
             let slots = ring.device_slots().iter().map(Option::as_ref);
@@ -158,14 +177,26 @@ impl Placer {
                             health: Health::default(),
                         })
                     });
-                    Some(Arc::new(Peer { node, record: Arc::clone(record) }))
+                    Some(Arc::new(Peer {
+                        node,
+                        record: Arc::clone(record),
+                    }))
                 })
                 .collect()
         };
         let account = peers(&set.account);
         let container = peers(&set.container);
-        let objects = set.objects.iter().map(|(policy, ring)| (*policy, peers(ring))).collect();
-        Arc::new(Table { account, container, objects, set })
+        let objects = set
+            .objects
+            .iter()
+            .map(|(policy, ring)| (*policy, peers(ring)))
+            .collect();
+        Arc::new(Table {
+            account,
+            container,
+            objects,
+            set,
+        })
     }
 }
 
@@ -194,7 +225,9 @@ pub fn assign_updates(above: &[Arc<Peer>], requests: usize, request_quorum: usiz
             assignment.hosts.push(',');
             assignment.devices.push(',');
         }
-        assignment.hosts.push_str(&format!("{}:{}", host(&peer.ip), peer.port));
+        assignment
+            .hosts
+            .push_str(&format!("{}:{}", host(&peer.ip), peer.port));
         assignment.devices.push_str(&peer.device);
     }
     assignments
@@ -202,7 +235,11 @@ pub fn assign_updates(above: &[Arc<Peer>], requests: usize, request_quorum: usiz
 
 /// An IPv6 address in brackets, so that its port can be told from it.
 fn host(ip: &str) -> String {
-    if ip.contains(':') { format!("[{ip}]") } else { ip.to_owned() }
+    if ip.contains(':') {
+        format!("[{ip}]")
+    } else {
+        ip.to_owned()
+    }
 }
 
 #[cfg(test)]
@@ -210,7 +247,10 @@ mod tests {
     use super::*;
 
     fn peer(id: u32) -> Arc<Peer> {
-        let record = PeerRecord { freshness: Freshness::new(Timestamp::ZERO), health: Health::default() };
+        let record = PeerRecord {
+            freshness: Freshness::new(Timestamp::ZERO),
+            health: Health::default(),
+        };
         let node = Node {
             id,
             region: 1,
@@ -223,7 +263,10 @@ mod tests {
             weight: 1.0,
             meta: String::new(),
         };
-        Arc::new(Peer { node, record: Arc::new(record) })
+        Arc::new(Peer {
+            node,
+            record: Arc::new(record),
+        })
     }
 
     #[test]
@@ -239,10 +282,16 @@ mod tests {
         ] {
             let above: Vec<_> = (0..replicas).map(peer).collect();
             let dealt = assign_updates(&above, requests, quorum);
-            let devices: Vec<&str> = dealt.iter().map(|assignment| assignment.devices.as_str()).collect();
+            let devices: Vec<&str> = dealt
+                .iter()
+                .map(|assignment| assignment.devices.as_str())
+                .collect();
             assert_eq!(devices, expected, "{replicas} replicas, {requests} requests");
         }
         let above = [peer(0), peer(1)];
-        assert_eq!(assign_updates(&above, 1, 1)[0].hosts, "10.0.0.1:6200,10.0.0.1:6201");
+        assert_eq!(
+            assign_updates(&above, 1, 1)[0].hosts,
+            "10.0.0.1:6200,10.0.0.1:6201"
+        );
     }
 }

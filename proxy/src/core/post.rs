@@ -18,8 +18,15 @@ use martlet_protocol::name::ObjectPath;
 use martlet_service::{Response, headers};
 use std::sync::Arc;
 
-pub async fn handle(core: &Arc<Core>, request: &Parts, path: ObjectPath, authorize: &dyn Authorize) -> Response {
-    post(core, request, &path, authorize).await.unwrap_or_else(|refusal| refusal)
+pub async fn handle(
+    core: &Arc<Core>,
+    request: &Parts,
+    path: ObjectPath,
+    authorize: &dyn Authorize,
+) -> Response {
+    post(core, request, &path, authorize)
+        .await
+        .unwrap_or_else(|refusal| refusal)
 }
 
 async fn post(
@@ -32,7 +39,10 @@ async fn post(
     checks::metadata(given, Kind::Object, &core.limits)?;
     let info = authorized(core, &Method::POST, path, authorize).await?;
     let now = core.clock.now();
-    let mut common = backend::common_headers(Which::Object(info.policy), &backend::trans_id(&request.headers, &request.extensions));
+    let mut common = backend::common_headers(
+        Which::Object(info.policy),
+        &backend::trans_id(&request.headers, &request.extensions),
+    );
     headers::set(&mut common, header::X_TIMESTAMP, &now.internal());
     keep_object_headers(given, &mut common);
     if let Some(value) = given.get(CONTENT_TYPE).filter(|value| !value.is_empty()) {

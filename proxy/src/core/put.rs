@@ -107,7 +107,9 @@ pub async fn handle(
     path: ObjectPath,
     authorize: &dyn Authorize,
 ) -> Response {
-    put(core, request, body, path, authorize).await.unwrap_or_else(|refusal| refusal)
+    put(core, request, body, path, authorize)
+        .await
+        .unwrap_or_else(|refusal| refusal)
 }
 
 async fn put(
@@ -122,7 +124,10 @@ async fn put(
     let length = checks::body_length(&request.headers, body.content_length(), &core.limits)?;
     checks::name_length("Object", &path.object, core.limits.max_object_name_length)?;
     let now = core.clock.now();
-    let mut common = backend::common_headers(Which::Object(info.policy), &backend::trans_id(&request.headers, &request.extensions));
+    let mut common = backend::common_headers(
+        Which::Object(info.policy),
+        &backend::trans_id(&request.headers, &request.extensions),
+    );
     headers::set(&mut common, header::X_TIMESTAMP, &now.internal());
     keep_object_headers(&request.headers, &mut common);
     set_content_type(&request.headers, &path, &mut common)?;
@@ -206,7 +211,10 @@ fn set_content_type(from: &HeaderMap, path: &ObjectPath, to: &mut HeaderMap) -> 
             to.insert(CONTENT_TYPE, value.clone());
         }
         None => {
-            to.insert(CONTENT_TYPE, HeaderValue::from_static(content_type::guess(&path.object)));
+            to.insert(
+                CONTENT_TYPE,
+                HeaderValue::from_static(content_type::guess(&path.object)),
+            );
         }
     }
     Ok(())
@@ -219,17 +227,26 @@ pub fn place_with_updates(
     info: &ContainerInfo,
     common: HeaderMap,
 ) -> Result<(Placement, Vec<HeaderMap>), Response> {
-    let hash = core.salt.hash(&path.account, Some(&path.container), Some(&path.object));
-    let placement = core.placer.place(Which::Object(info.policy), &hash).ok_or_else(|| {
-        tracing::error!(policy = info.policy.0, "no ring for the policy of a container");
-        answer::unavailable()
-    })?;
+    let hash = core
+        .salt
+        .hash(&path.account, Some(&path.container), Some(&path.object));
+    let placement = core
+        .placer
+        .place(Which::Object(info.policy), &hash)
+        .ok_or_else(|| {
+            tracing::error!(policy = info.policy.0, "no ring for the policy of a container");
+            answer::unavailable()
+        })?;
     let container = container::place(core, &path.container_path()).ok_or_else(answer::unavailable)?;
     let assigned = assign_updates(&container.primaries, placement.replicas, placement.quorum());
     let each = assigned.into_iter().map(|assignment| {
         let mut head = common.clone();
         if !assignment.hosts.is_empty() {
-            backend::put(&mut head, header::X_CONTAINER_PARTITION, HeaderValue::from(container.partition));
+            backend::put(
+                &mut head,
+                header::X_CONTAINER_PARTITION,
+                HeaderValue::from(container.partition),
+            );
             headers::set(&mut head, header::X_CONTAINER_HOST, &assignment.hosts);
             headers::set(&mut head, header::X_CONTAINER_DEVICE, &assignment.devices);
         }
@@ -296,8 +313,11 @@ fn outcome(statuses: &[StatusCode], replicas: usize) -> Step {
 pub async fn quorum_is_reachable(core: &Core, placement: &Placement) -> bool {
     let needed = placement.quorum();
     let mut reachable = 0;
-    let mut asked: FuturesUnordered<_> =
-        placement.primaries.iter().map(|peer| core.client.reachable(&peer.node)).collect();
+    let mut asked: FuturesUnordered<_> = placement
+        .primaries
+        .iter()
+        .map(|peer| core.client.reachable(&peer.node))
+        .collect();
     while let Some(answered) = asked.next().await {
         reachable += usize::from(answered.is_ok());
         if reachable >= needed {
@@ -322,7 +342,11 @@ async fn gather(core: &Core, body: &mut Body, length: usize) -> Result<Bytes, Re
         };
     }
     let Some(first) = next_chunk(core, body).await? else {
-        return if length == 0 { Ok(Bytes::new()) } else { Err(answer::client_disconnect()) };
+        return if length == 0 {
+            Ok(Bytes::new())
+        } else {
+            Err(answer::client_disconnect())
+        };
     };
     let mut gathered = first;
     let mut more: Option<BytesMut> = None;
@@ -380,7 +404,10 @@ mod tests {
     #[test]
     fn answers_to_one_piece_are_judged_as_they_come() {
         let codes = |codes: &[u16]| -> Vec<StatusCode> {
-            codes.iter().map(|code| StatusCode::from_u16(*code).unwrap()).collect()
+            codes
+                .iter()
+                .map(|code| StatusCode::from_u16(*code).unwrap())
+                .collect()
         };
         for (known, expected) in [
             (&[][..], Step::Wait),

@@ -18,7 +18,11 @@ pub fn best_response(statuses: &[StatusCode], quorum: usize) -> Option<usize> {
             continue;
         }
         let count = |status: StatusCode| statuses.iter().filter(|other| **other == status).count();
-        let most = statuses.iter().filter(of_class).map(|status| count(*status)).max()?;
+        let most = statuses
+            .iter()
+            .filter(of_class)
+            .map(|status| count(*status))
+            .max()?;
         return statuses
             .iter()
             .position(|status| status.as_u16() / 100 == class && count(*status) == most);
@@ -136,7 +140,10 @@ impl PutQuorum {
     pub fn next(&self) -> Step {
         let count = |wanted: fn(&Slot) -> bool| self.slots.iter().filter(|slot| wanted(slot)).count();
         let answered = |status: StatusCode| {
-            self.slots.iter().filter(|slot| **slot == Slot::Answered(status)).count()
+            self.slots
+                .iter()
+                .filter(|slot| **slot == Slot::Answered(status))
+                .count()
         };
         // One replica that holds the object is enough to refuse "only if it is not there".
         if answered(StatusCode::PRECONDITION_FAILED) > 0 {
@@ -179,7 +186,10 @@ mod tests {
     use super::*;
 
     fn statuses(codes: &[u16]) -> Vec<StatusCode> {
-        codes.iter().map(|code| StatusCode::from_u16(*code).unwrap()).collect()
+        codes
+            .iter()
+            .map(|code| StatusCode::from_u16(*code).unwrap())
+            .collect()
     }
 
     #[test]
@@ -281,17 +291,37 @@ mod tests {
             ),
             (
                 "two broken after the body began",
-                &[Connected(0), Connected(1), Connected(2), Body, Failed(0), Stalled(1)],
+                &[
+                    Connected(0),
+                    Connected(1),
+                    Connected(2),
+                    Body,
+                    Failed(0),
+                    Stalled(1),
+                ],
                 unavailable,
             ),
             (
                 "a quorum stored it",
-                &[Connected(0), Connected(1), Body, Answered(0, 201), Answered(1, 201)],
+                &[
+                    Connected(0),
+                    Connected(1),
+                    Body,
+                    Answered(0, 201),
+                    Answered(1, 201),
+                ],
                 created,
             ),
             (
                 "one stored, one stalled, one may still",
-                &[Connected(0), Connected(1), Connected(2), Body, Answered(0, 201), Stalled(1)],
+                &[
+                    Connected(0),
+                    Connected(1),
+                    Connected(2),
+                    Body,
+                    Answered(0, 201),
+                    Stalled(1),
+                ],
                 Step::Wait,
             ),
             (
@@ -311,7 +341,13 @@ mod tests {
             ),
             (
                 "the bytes were wrong",
-                &[Connected(0), Connected(1), Body, Answered(0, 422), Answered(1, 422)],
+                &[
+                    Connected(0),
+                    Connected(1),
+                    Body,
+                    Answered(0, 422),
+                    Answered(1, 422),
+                ],
                 Step::Fail(StatusCode::UNPROCESSABLE_ENTITY),
             ),
         ] {

@@ -29,7 +29,8 @@ pub async fn get(object: &Object<'_>, mut full: HeaderMap) -> Result<Response, R
     if parts.status != StatusCode::OK {
         return Ok(refused(parts.status, parts.headers));
     }
-    let length = headers::text(&parts.headers, CONTENT_LENGTH.as_str()).and_then(|text| text.parse::<u64>().ok());
+    let length =
+        headers::text(&parts.headers, CONTENT_LENGTH.as_str()).and_then(|text| text.parse::<u64>().ok());
     let length = length.ok_or_else(answer::unavailable)?;
     let version = Version::of(&parts.headers);
     // Whoever answered is asked again first: it has the version.
@@ -37,7 +38,10 @@ pub async fn get(object: &Object<'_>, mut full: HeaderMap) -> Result<Response, R
     holders.insert(0, taken.peer);
     let ranges = match resolve(&specs, length) {
         Resolved::Whole => {
-            let whole = ByteRange { start: 0, end: length };
+            let whole = ByteRange {
+                start: 0,
+                end: length,
+            };
             let body = part(object, &version, whole, &holders).into_body();
             return Ok(shown(StatusCode::OK, parts.headers, body));
         }
@@ -56,7 +60,9 @@ pub async fn get(object: &Object<'_>, mut full: HeaderMap) -> Result<Response, R
         return Ok(shown(StatusCode::PARTIAL_CONTENT, head, body));
     }
     let boundary = format!("{:032x}", rand::random::<u128>());
-    let content_type = headers::text(&head, CONTENT_TYPE.as_str()).unwrap_or("application/octet-stream").to_owned();
+    let content_type = headers::text(&head, CONTENT_TYPE.as_str())
+        .unwrap_or("application/octet-stream")
+        .to_owned();
     let mut pieces: VecDeque<Piece> = VecDeque::with_capacity(ranges.len() * 2 + 1);
     for (at, range) in ranges.iter().enumerate() {
         let line_end = if at == 0 { "" } else { "\r\n" };
@@ -70,7 +76,11 @@ pub async fn get(object: &Object<'_>, mut full: HeaderMap) -> Result<Response, R
     pieces.push_back(Piece::Text(Bytes::from(format!("\r\n--{boundary}--"))));
     let total: u64 = pieces.iter().map(Piece::len).sum();
     head.insert(CONTENT_LENGTH, HeaderValue::from(total));
-    headers::set(&mut head, CONTENT_TYPE.as_str(), &format!("multipart/byteranges;boundary={boundary}"));
+    headers::set(
+        &mut head,
+        CONTENT_TYPE.as_str(),
+        &format!("multipart/byteranges;boundary={boundary}"),
+    );
     Ok(shown(StatusCode::PARTIAL_CONTENT, head, joined(pieces, total)))
 }
 
@@ -91,7 +101,13 @@ impl Piece {
 
 /// A range that begins with no body: its first bytes are asked for as if a body had broken at its start.
 fn part(object: &Object<'_>, version: &Version, range: ByteRange, holders: &[Arc<Peer>]) -> Resumer {
-    let mut part = object.resumer(version.clone(), range.start, range.end, Body::empty(), holders.to_vec());
+    let mut part = object.resumer(
+        version.clone(),
+        range.start,
+        range.end,
+        Body::empty(),
+        holders.to_vec(),
+    );
     part.not_begun = true;
     part
 }

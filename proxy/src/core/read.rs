@@ -38,8 +38,8 @@ pub struct Taken {
 
 #[derive(Debug)]
 pub enum Outcome {
-    Taken(Taken),
-    /// It is not there; with the newest answer that said so.
+    Taken(Box<Taken>),
+    /// It is not there.
     NotFound,
     /// Too few nodes answered to say.
     Unavailable,
@@ -104,8 +104,12 @@ pub async fn read_majority(core: &Core, read: &Read<'_>) -> Option<Vec<(Arc<Peer
 fn in_order_of_hope(core: &Core, placement: &Placement) -> Vec<Arc<Peer>> {
     let now_ms = core.now_ms();
     let mut primaries = placement.primaries.clone();
-    primaries
-        .sort_by_key(|peer| (peer.record.health.is_suspended(now_ms), !peer.record.freshness.is_hoped()));
+    primaries.sort_by_key(|peer| {
+        (
+            peer.record.health.is_suspended(now_ms),
+            !peer.record.freshness.is_hoped(),
+        )
+    });
     primaries
 }
 
@@ -117,7 +121,11 @@ async fn gather<'a>(
     believes_fresh: bool,
 ) -> Gathered<'a> {
     let count = primaries.len() * 2;
-    let mut candidates = Candidates { placement: read.placement, peers: primaries, handoffs_known: false };
+    let mut candidates = Candidates {
+        placement: read.placement,
+        peers: primaries,
+        handoffs_known: false,
+    };
     let mut answers: Vec<Option<Response>> = (0..count).map(|_| None).collect();
     let mut asked = FuturesUnordered::new();
     let mut patient = true;
@@ -158,7 +166,12 @@ async fn gather<'a>(
             step @ (Step::Take(_) | Step::NotFound | Step::Unavailable) => break step,
         }
     };
-    Gathered { plan, candidates, answers, step }
+    Gathered {
+        plan,
+        candidates,
+        answers,
+        step,
+    }
 }
 
 async fn ask(
@@ -174,7 +187,9 @@ async fn ask(
     };
     let began = Instant::now();
     let path = backend::backend_path(read.placement, read.path);
-    let answered = core.ask(&peer, method, path, read.query.clone(), headers, Body::empty()).await;
+    let answered = core
+        .ask(&peer, method, path, read.query.clone(), headers, Body::empty())
+        .await;
     if answered.is_ok() {
         core.saw_read_latency(began.elapsed());
     }
@@ -195,23 +210,36 @@ fn heard(response: &Response) -> Option<Heard> {
 async fn take(core: &Core, read: &Read<'_>, gathered: &mut Gathered<'_>, chosen: usize) -> Outcome {
     let heard_whole = read.probe_headers.is_none() || gathered.plan.was_asked_whole(chosen);
     let moment_of = |response: &Response| backend::moment(response.headers()).unwrap_or(Timestamp::ZERO);
-    let timestamp = gathered.answers[chosen].as_ref().map_or(Timestamp::ZERO, moment_of);
+    let timestamp = gathered.answers[chosen]
+        .as_ref()
+        .map_or(Timestamp::ZERO, moment_of);
     let mut order = vec![chosen];
     order.extend(gathered.plan.others(chosen, timestamp));
     let mut tried = 0;
     while tried < order.len() {
         let at = order[tried];
         tried += 1;
-        let Some(peer) = gathered.candidates.get(at) else { continue };
+        let Some(peer) = gathered.candidates.get(at) else {
+            continue;
+        };
         let response = if at == chosen && heard_whole {
             gathered.answers[at].take()
         } else {
             let (_, _, answered) = ask(core, read, Arc::clone(&peer), at, true).await;
-            answered.ok().filter(|response| backend::is_found(response.status()) && moment_of(response) >= timestamp)
+            answered
+                .ok()
+                .filter(|response| backend::is_found(response.status()) && moment_of(response) >= timestamp)
         };
         let Some(response) = response else { continue };
-        let others = order[tried..].iter().filter_map(|at| gathered.candidates.get(*at)).collect();
-        return Outcome::Taken(Taken { response, peer, others });
+        let others = order[tried..]
+            .iter()
+            .filter_map(|at| gathered.candidates.get(*at))
+            .collect();
+        return Outcome::Taken(Box::new(Taken {
+            response,
+            peer,
+            others,
+        }));
     }
     Outcome::Unavailable
 }

@@ -43,7 +43,10 @@ struct Candidate {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Step {
     /// Send the request to this candidate; `whole` asks for the body, else only the head is wanted.
-    Ask { candidate: usize, whole: bool },
+    Ask {
+        candidate: usize,
+        whole: bool,
+    },
     Wait,
     /// Answer with what this candidate has.
     Take(usize),
@@ -161,7 +164,9 @@ impl ReadPlan {
         for (at, candidate) in self.candidates.iter().enumerate() {
             match candidate.state {
                 State::Heard(Heard::Found(_)) if candidate.proved_fresh => return Some(Step::Take(at)),
-                State::Heard(Heard::Missing(Some(_))) if candidate.proved_fresh => return Some(Step::NotFound),
+                State::Heard(Heard::Missing(Some(_))) if candidate.proved_fresh => {
+                    return Some(Step::NotFound);
+                }
                 State::Heard(_) => return None,
                 State::Asked => asked += 1,
                 State::Unasked | State::Failed => {}
@@ -191,7 +196,10 @@ impl ReadPlan {
             return self.ask(next, whole);
         }
         let pending = |primary: bool| {
-            let of = self.candidates.iter().filter(move |candidate| candidate.primary == primary);
+            let of = self
+                .candidates
+                .iter()
+                .filter(move |candidate| candidate.primary == primary);
             of.filter(|candidate| candidate.state == State::Asked).count()
         };
         let waits_for_more = pending(false) > 0 || (self.newest && pending(true) > 0);
@@ -206,11 +214,14 @@ impl ReadPlan {
     }
 
     fn believe_a_fresh_one(&self) -> Option<Step> {
-        self.candidates.iter().enumerate().find_map(|(at, candidate)| match candidate.state {
-            State::Heard(Heard::Found(_)) if candidate.proved_fresh => Some(Step::Take(at)),
-            State::Heard(Heard::Missing(Some(_))) if candidate.proved_fresh => Some(Step::NotFound),
-            _ => None,
-        })
+        self.candidates
+            .iter()
+            .enumerate()
+            .find_map(|(at, candidate)| match candidate.state {
+                State::Heard(Heard::Found(_)) if candidate.proved_fresh => Some(Step::Take(at)),
+                State::Heard(Heard::Missing(Some(_))) if candidate.proved_fresh => Some(Step::NotFound),
+                _ => None,
+            })
     }
 
     /// Primaries not asked yet, then one handoff for each primary or handoff that failed.
@@ -224,7 +235,11 @@ impl ReadPlan {
         if let Some(primary) = unasked(true) {
             return Some(primary);
         }
-        let failed = self.candidates.iter().filter(|candidate| candidate.state == State::Failed).count();
+        let failed = self
+            .candidates
+            .iter()
+            .filter(|candidate| candidate.state == State::Failed)
+            .count();
         let stand_ins = self
             .candidates
             .iter()
@@ -248,7 +263,9 @@ impl ReadPlan {
         let mut best: Option<((Timestamp, bool, bool), Step)> = None;
         for (at, candidate) in self.candidates.iter().enumerate() {
             let (key, step) = match candidate.state {
-                State::Heard(Heard::Found(timestamp)) => ((timestamp, false, candidate.whole), Step::Take(at)),
+                State::Heard(Heard::Found(timestamp)) => {
+                    ((timestamp, false, candidate.whole), Step::Take(at))
+                }
                 State::Heard(Heard::Missing(Some(timestamp))) => ((timestamp, true, false), Step::NotFound),
                 _ => continue,
             };
@@ -317,16 +334,66 @@ mod tests {
         for (name, told, asked, step) in [
             ("starts with one", &[][..], vec![0], Step::Wait),
             ("it has it", &[Fresh(0, 5)], vec![0], Step::Take(0)),
-            ("it is slow: the next fresh one", &[Overdue], vec![0, 1], Step::Wait),
-            ("the hedge wins", &[Overdue, Fresh(1, 5)], vec![0, 1], Step::Take(1)),
-            ("it is dead: the next fresh one", &[Failed(0)], vec![0, 1], Step::Wait),
-            ("both dead: a majority is needed", &[Failed(0), Failed(1)], vec![0, 1, 2, 3, 4], Step::Wait),
-            ("it restarted unseen: ask the others", &[Stale(0, 5)], vec![0, 1, 2], Step::Wait),
-            ("the others know newer", &[Stale(0, 5), Stale(1, 9)], vec![0, 1, 2], Step::Take(1)),
-            ("the others know it is gone", &[Stale(0, 5), Tombstone(1, 9)], vec![0, 1, 2], Step::NotFound),
-            ("a fresh 404 is checked", &[FreshNothing(0)], vec![0, 1, 2], Step::Wait),
-            ("a majority has nothing", &[FreshNothing(0), Nothing(1)], vec![0, 1, 2], Step::NotFound),
-            ("another fresh one has it", &[FreshNothing(0), Fresh(1, 3)], vec![0, 1, 2], Step::Take(1)),
+            (
+                "it is slow: the next fresh one",
+                &[Overdue],
+                vec![0, 1],
+                Step::Wait,
+            ),
+            (
+                "the hedge wins",
+                &[Overdue, Fresh(1, 5)],
+                vec![0, 1],
+                Step::Take(1),
+            ),
+            (
+                "it is dead: the next fresh one",
+                &[Failed(0)],
+                vec![0, 1],
+                Step::Wait,
+            ),
+            (
+                "both dead: a majority is needed",
+                &[Failed(0), Failed(1)],
+                vec![0, 1, 2, 3, 4],
+                Step::Wait,
+            ),
+            (
+                "it restarted unseen: ask the others",
+                &[Stale(0, 5)],
+                vec![0, 1, 2],
+                Step::Wait,
+            ),
+            (
+                "the others know newer",
+                &[Stale(0, 5), Stale(1, 9)],
+                vec![0, 1, 2],
+                Step::Take(1),
+            ),
+            (
+                "the others know it is gone",
+                &[Stale(0, 5), Tombstone(1, 9)],
+                vec![0, 1, 2],
+                Step::NotFound,
+            ),
+            (
+                "a fresh 404 is checked",
+                &[FreshNothing(0)],
+                vec![0, 1, 2],
+                Step::Wait,
+            ),
+            (
+                "a majority has nothing",
+                &[FreshNothing(0), Nothing(1)],
+                vec![0, 1, 2],
+                Step::NotFound,
+            ),
+            (
+                "another fresh one has it",
+                &[FreshNothing(0), Fresh(1, 3)],
+                vec![0, 1, 2],
+                Step::Take(1),
+            ),
             ("all are slow", &[Overdue, Overdue], vec![0, 1, 2], Step::Wait),
         ] {
             assert_eq!(run(hopes, false, told), (asked, step), "{name}");
@@ -339,14 +406,54 @@ mod tests {
         let with = |more: &[usize]| [&[0, 1, 2], more].concat();
         for (name, told, asked, step) in [
             ("asks all", &[][..], all.clone(), Step::Wait),
-            ("one answer is no majority", &[Stale(0, 5)], all.clone(), Step::Wait),
-            ("two that agree", &[Stale(1, 5), Stale(0, 5)], all.clone(), Step::Take(0)),
-            ("the newer one", &[Stale(0, 5), Stale(1, 6)], all.clone(), Step::Take(1)),
-            ("one has it, one does not", &[Nothing(0), Stale(1, 6)], all.clone(), Step::Take(1)),
-            ("a deletion of the same moment", &[Stale(0, 5), Tombstone(1, 5)], all.clone(), Step::NotFound),
-            ("an older deletion", &[Stale(0, 5), Tombstone(1, 4)], all.clone(), Step::Take(0)),
-            ("a majority has nothing", &[Nothing(0), Nothing(2)], all.clone(), Step::NotFound),
-            ("one dead: its stand-in is heard before a 404", &[Failed(0), Nothing(1), Nothing(2)], with(&[3]), Step::Wait),
+            (
+                "one answer is no majority",
+                &[Stale(0, 5)],
+                all.clone(),
+                Step::Wait,
+            ),
+            (
+                "two that agree",
+                &[Stale(1, 5), Stale(0, 5)],
+                all.clone(),
+                Step::Take(0),
+            ),
+            (
+                "the newer one",
+                &[Stale(0, 5), Stale(1, 6)],
+                all.clone(),
+                Step::Take(1),
+            ),
+            (
+                "one has it, one does not",
+                &[Nothing(0), Stale(1, 6)],
+                all.clone(),
+                Step::Take(1),
+            ),
+            (
+                "a deletion of the same moment",
+                &[Stale(0, 5), Tombstone(1, 5)],
+                all.clone(),
+                Step::NotFound,
+            ),
+            (
+                "an older deletion",
+                &[Stale(0, 5), Tombstone(1, 4)],
+                all.clone(),
+                Step::Take(0),
+            ),
+            (
+                "a majority has nothing",
+                &[Nothing(0), Nothing(2)],
+                all.clone(),
+                Step::NotFound,
+            ),
+            (
+                "one dead: its stand-in is heard before a 404",
+                &[Failed(0), Nothing(1), Nothing(2)],
+                with(&[3]),
+                Step::Wait,
+            ),
             (
                 "the stand-in has what the others missed",
                 &[Failed(0), Nothing(1), Nothing(2), Stale(3, 7)],
@@ -392,8 +499,16 @@ mod tests {
     fn newest_waits_for_all_primaries() {
         for (name, told, step) in [
             ("two of three", &[Fresh(0, 5), Fresh(1, 5)][..], Step::Wait),
-            ("the third is newer", &[Fresh(0, 5), Fresh(1, 5), Stale(2, 6)], Step::Take(2)),
-            ("the third is too slow", &[Fresh(0, 5), Fresh(1, 5), Overdue], Step::Take(0)),
+            (
+                "the third is newer",
+                &[Fresh(0, 5), Fresh(1, 5), Stale(2, 6)],
+                Step::Take(2),
+            ),
+            (
+                "the third is too slow",
+                &[Fresh(0, 5), Fresh(1, 5), Overdue],
+                Step::Take(0),
+            ),
         ] {
             assert_eq!(run([true; 3], true, told).1, step, "{name}");
         }
@@ -402,9 +517,27 @@ mod tests {
     #[test]
     fn a_body_is_asked_once_and_resumed_from_those_who_hold_it() {
         let mut plan = ReadPlan::new(&[false; 3], 1, 3, false);
-        assert_eq!(plan.next(), Step::Ask { candidate: 0, whole: true });
-        assert_eq!(plan.next(), Step::Ask { candidate: 1, whole: false });
-        assert_eq!(plan.next(), Step::Ask { candidate: 2, whole: false });
+        assert_eq!(
+            plan.next(),
+            Step::Ask {
+                candidate: 0,
+                whole: true
+            }
+        );
+        assert_eq!(
+            plan.next(),
+            Step::Ask {
+                candidate: 1,
+                whole: false
+            }
+        );
+        assert_eq!(
+            plan.next(),
+            Step::Ask {
+                candidate: 2,
+                whole: false
+            }
+        );
         assert_eq!(plan.next(), Step::Wait);
         let at = Timestamp::from_secs(5);
         plan.heard(0, Heard::Found(at), false);

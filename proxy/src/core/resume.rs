@@ -22,7 +22,10 @@ pub struct Version {
 impl Version {
     pub fn of(head: &HeaderMap) -> Self {
         let text = |name: &str| headers::text(head, name).map(str::to_owned);
-        Version { etag: text(ETAG.as_str()), data_timestamp: text(header::X_BACKEND_DATA_TIMESTAMP) }
+        Version {
+            etag: text(ETAG.as_str()),
+            data_timestamp: text(header::X_BACKEND_DATA_TIMESTAMP),
+        }
     }
 }
 
@@ -84,7 +87,10 @@ impl Resumer {
                 head.insert(RANGE, range);
             }
             let path = backend::backend_path(&self.placement, &self.path);
-            let answered = self.core.ask(&peer, Method::GET, path, None, head, Body::empty()).await;
+            let answered = self
+                .core
+                .ask(&peer, Method::GET, path, None, head, Body::empty())
+                .await;
             let Ok(response) = answered else { continue };
             let is_same = response.status() == StatusCode::PARTIAL_CONTENT
                 && Version::of(response.headers()) == self.version;
@@ -106,10 +112,16 @@ impl Resumer {
 
     /// All of it in memory, for small pieces.
     pub async fn gather(mut self) -> Result<Bytes, BodyError> {
-        if let Some(bytes) = self.body.as_full().filter(|bytes| bytes.len() as u64 == self.end - self.position) {
+        if let Some(bytes) = self
+            .body
+            .as_full()
+            .filter(|bytes| bytes.len() as u64 == self.end - self.position)
+        {
             return Ok(bytes);
         }
-        let Some(first) = self.next().await else { return Ok(Bytes::new()) };
+        let Some(first) = self.next().await else {
+            return Ok(Bytes::new());
+        };
         let first = first?;
         if self.position >= self.end {
             return Ok(first);

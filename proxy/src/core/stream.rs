@@ -61,18 +61,33 @@ pub async fn store(
     if !quorum_is_reachable(core, &placement).await {
         return Err(answer::unavailable());
     }
-    let headers = headers.into_iter().map(|head| with_stream_headers(head, incoming.length)).collect();
+    let headers = headers
+        .into_iter()
+        .map(|head| with_stream_headers(head, incoming.length))
+        .collect();
     let mut opened = match Opening::new(core, &placement, path, headers).run().await? {
         Ok(opened) => opened,
-        Err(decided) => return Ok(Stored { status: decided, etag: String::new() }),
+        Err(decided) => {
+            return Ok(Stored {
+                status: decided,
+                etag: String::new(),
+            });
+        }
     };
     let (etag, length) = send_body(core, &mut opened, &mut incoming).await?;
     check_promise(incoming.promised_etag.as_deref(), &etag)?;
     let mut trailers = trailing(incoming.trailing.as_ref(), &incoming.body);
     headers::set(&mut trailers, header::X_BACKEND_MARTLET_ETAG, &etag);
-    backend::put(&mut trailers, header::X_BACKEND_MARTLET_LENGTH, HeaderValue::from(length));
+    backend::put(
+        &mut trailers,
+        header::X_BACKEND_MARTLET_LENGTH,
+        HeaderValue::from(length),
+    );
     let (decided, decision) = oneshot::channel();
-    core.tasks.spawn("commit", commit(Arc::clone(core), placement, opened, trailers, decided));
+    core.tasks.spawn(
+        "commit",
+        commit(Arc::clone(core), placement, opened, trailers, decided),
+    );
     match decision.await {
         Ok(Step::Succeed(status)) => Ok(Stored { status, etag }),
         Ok(Step::Fail(status)) => Err(answer::page(status)),
@@ -81,11 +96,19 @@ pub async fn store(
 }
 
 fn with_stream_headers(mut head: HeaderMap, length: BodyLength) -> HeaderMap {
-    backend::put(&mut head, header::X_BACKEND_MARTLET_ETAG_TRAILER, HeaderValue::from_static("1"));
+    backend::put(
+        &mut head,
+        header::X_BACKEND_MARTLET_ETAG_TRAILER,
+        HeaderValue::from_static("1"),
+    );
     head.insert(TRAILER, HeaderValue::from_static(TRAILERS));
     if let BodyLength::Known(length) = length {
         // Room is kept on the device before the first byte: a full one says so at once.
-        backend::put(&mut head, "x-backend-obj-content-length", HeaderValue::from(length));
+        backend::put(
+            &mut head,
+            "x-backend-obj-content-length",
+            HeaderValue::from(length),
+        );
     }
     head
 }
@@ -147,7 +170,13 @@ impl<'a> Opening<'a> {
         let grace = Duration::from_millis(self.core.config.open_grace_ms);
         let mut attempts = FuturesUnordered::new();
         let now_ms = self.core.now_ms();
-        for (slot, primary) in self.placement.primaries.iter().enumerate().take(self.headers.len()) {
+        for (slot, primary) in self
+            .placement
+            .primaries
+            .iter()
+            .enumerate()
+            .take(self.headers.len())
+        {
             let stand_in = match primary.record.health.is_suspended(now_ms) {
                 true => self.handoffs.take(self.core, self.placement),
                 false => None,
@@ -170,7 +199,9 @@ impl<'a> Opening<'a> {
             }
             let next = match deadline {
                 None => attempts.next().await,
-                Some(deadline) => tokio::time::timeout_at(deadline, attempts.next()).await.unwrap_or_default(),
+                Some(deadline) => tokio::time::timeout_at(deadline, attempts.next())
+                    .await
+                    .unwrap_or_default(),
             };
             let Some(attempt) = next else {
                 // Time is over, or nothing is out.
@@ -195,7 +226,11 @@ impl<'a> Opening<'a> {
             match attempt.said {
                 Said::Ready(upload) => {
                     self.settled[slot] = true;
-                    self.uploads.push(Open { slot, peer: attempt.peer, upload });
+                    self.uploads.push(Open {
+                        slot,
+                        peer: attempt.peer,
+                        upload,
+                    });
                     self.quorum.connected(slot);
                 }
                 Said::Final(status) => {
@@ -212,7 +247,11 @@ impl<'a> Opening<'a> {
         if self.uploads.is_empty() {
             return Err(answer::unavailable());
         }
-        Ok(Ok(Opened { quorum: self.quorum, uploads: self.uploads, on_primary: self.on_primary }))
+        Ok(Ok(Opened {
+            quorum: self.quorum,
+            uploads: self.uploads,
+            on_primary: self.on_primary,
+        }))
     }
 
     /// The handoff a failed slot goes to, if the plan wants one and one is left.
@@ -240,14 +279,21 @@ impl<'a> Opening<'a> {
         let core = self.core;
         async move {
             let said = open(core, &peer, request).await;
-            Attempt { slot, number, peer, said }
+            Attempt {
+                slot,
+                number,
+                peer,
+                said,
+            }
         }
     }
 }
 
 async fn open(core: &Core, peer: &Peer, request: BackendRequest) -> Said {
     let ready = async {
-        let mut upload = core.client.open(&peer.node, request, core.config.upload_queue_chunks)?;
+        let mut upload = core
+            .client
+            .open(&peer.node, request, core.config.upload_queue_chunks)?;
         let ready = upload.ready().await?;
         Ok((upload, ready))
     };
@@ -280,7 +326,10 @@ async fn send_body(
                 return Err(answer::bad_request("Body is longer than its Content-Length"));
             }
             BodyLength::Chunked if length > core.limits.max_file_size => {
-                return Err(answer::said(StatusCode::PAYLOAD_TOO_LARGE, "Your request is too large."));
+                return Err(answer::said(
+                    StatusCode::PAYLOAD_TOO_LARGE,
+                    "Your request is too large.",
+                ));
             }
             BodyLength::Known(_) | BodyLength::Chunked => {}
         }
@@ -298,7 +347,10 @@ async fn send_body(
 /// Gives one chunk to every replica. Those that break, or stay full while the others have taken it, are dropped.
 async fn feed(core: &Core, opened: &mut Opened, chunk: &Bytes) -> Step {
     let patience = Duration::from_millis(core.config.upload_stall_ms);
-    let sent = opened.uploads.iter_mut().map(|open| tokio::time::timeout(patience, open.upload.send(chunk.clone())));
+    let sent = opened
+        .uploads
+        .iter_mut()
+        .map(|open| tokio::time::timeout(patience, open.upload.send(chunk.clone())));
     let sent = join_all(sent).await;
     let mut step = Step::Wait;
     let mut results = sent.into_iter();
@@ -323,7 +375,11 @@ async fn commit(
     trailers: HeaderMap,
     decided: oneshot::Sender<Step>,
 ) {
-    let Opened { mut quorum, uploads, on_primary } = opened;
+    let Opened {
+        mut quorum,
+        uploads,
+        on_primary,
+    } = opened;
     let mut delivered = vec![false; on_primary.len()];
     let mut finishing: FuturesUnordered<_> = uploads
         .into_iter()
@@ -340,7 +396,9 @@ async fn commit(
     loop {
         let next = match deadline {
             None => finishing.next().await,
-            Some(deadline) => tokio::time::timeout_at(deadline, finishing.next()).await.unwrap_or_default(),
+            Some(deadline) => tokio::time::timeout_at(deadline, finishing.next())
+                .await
+                .unwrap_or_default(),
         };
         let Some((slot, answered)) = next else { break };
         step = match answered {

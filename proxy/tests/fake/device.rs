@@ -55,7 +55,11 @@ pub struct FakeDevice {
 
 impl FakeDevice {
     pub fn new(name: &str) -> Arc<Self> {
-        Arc::new(FakeDevice { name: name.into(), state: Mutex::default(), others: OnceLock::new() })
+        Arc::new(FakeDevice {
+            name: name.into(),
+            state: Mutex::default(),
+            others: OnceLock::new(),
+        })
     }
 
     pub fn know(&self, devices: &[Arc<FakeDevice>]) {
@@ -111,7 +115,9 @@ impl FakeDevice {
         let names: Vec<&str> = path.splitn(4, '/').collect();
         let (device, rest) = (names[1], names[3]);
         assert_eq!(device, self.name);
-        let server = headers::text(&parts.headers, header::X_BACKEND_MARTLET_SERVER).unwrap().to_owned();
+        let server = headers::text(&parts.headers, header::X_BACKEND_MARTLET_SERVER)
+            .unwrap()
+            .to_owned();
         self.state().requests.push(format!("{} {rest}", parts.method));
         let faults = self.state().faults.clone();
         if faults.hangs {
@@ -151,7 +157,11 @@ impl FakeDevice {
                 None => return respond::empty(StatusCode::from_u16(499).unwrap()),
             },
         };
-        assert_eq!(etag, hex::encode(Md5::digest(&bytes)), "the proxy sent a wrong MD5");
+        assert_eq!(
+            etag,
+            hex::encode(Md5::digest(&bytes)),
+            "the proxy sent a wrong MD5"
+        );
         let mut kept = head.clone();
         kept.extend(trailers);
         let timestamp = stamp(head);
@@ -166,7 +176,16 @@ impl FakeDevice {
             }
             let size = bytes.len() as u64;
             let body = Bytes::from(bytes);
-            state.objects.insert(path.into(), Stored { timestamp, deleted: false, body, etag: etag.clone(), headers: kept });
+            state.objects.insert(
+                path.into(),
+                Stored {
+                    timestamp,
+                    deleted: false,
+                    body,
+                    etag: etag.clone(),
+                    headers: kept,
+                },
+            );
             drop(state);
             self.tell_containers(path, head, size, &etag, false);
         }
@@ -187,9 +206,17 @@ impl FakeDevice {
             meta_timestamp: timestamp,
             policy: PolicyIndex(0),
         };
-        let told = headers::text(head, header::X_CONTAINER_DEVICE).unwrap_or("").to_owned();
+        let told = headers::text(head, header::X_CONTAINER_DEVICE)
+            .unwrap_or("")
+            .to_owned();
         for name in told.split(',') {
-            let device = self.others.get().into_iter().flatten().filter_map(Weak::upgrade).find(|d| d.name == name);
+            let device = self
+                .others
+                .get()
+                .into_iter()
+                .flatten()
+                .filter_map(Weak::upgrade)
+                .find(|d| d.name == name);
             if let Some(device) = device {
                 device.put_row(container, row.clone());
             }
@@ -202,8 +229,13 @@ impl FakeDevice {
         if known.as_ref().is_some_and(|known| known.timestamp >= timestamp) {
             return respond::empty(StatusCode::CONFLICT);
         }
-        let tombstone =
-            Stored { timestamp, deleted: true, body: Bytes::new(), etag: String::new(), headers: HeaderMap::new() };
+        let tombstone = Stored {
+            timestamp,
+            deleted: true,
+            body: Bytes::new(),
+            etag: String::new(),
+            headers: HeaderMap::new(),
+        };
         self.set_object(path, Some(tombstone));
         self.tell_containers(path, head, 0, "", true);
         match known.is_some_and(|known| !known.deleted) {
@@ -223,8 +255,16 @@ impl FakeDevice {
         }
     }
 
-    fn get_object(&self, path: &str, head: &HeaderMap, method: &Method, breaks_after: Option<usize>) -> Response {
-        let Some(stored) = self.object(path) else { return respond::empty(StatusCode::NOT_FOUND) };
+    fn get_object(
+        &self,
+        path: &str,
+        head: &HeaderMap,
+        method: &Method,
+        breaks_after: Option<usize>,
+    ) -> Response {
+        let Some(stored) = self.object(path) else {
+            return respond::empty(StatusCode::NOT_FOUND);
+        };
         let mut out = HeaderMap::new();
         let at = stored.timestamp.internal();
         headers::set(&mut out, header::X_BACKEND_TIMESTAMP, &at);
@@ -240,14 +280,18 @@ impl FakeDevice {
             }
         }
         let length = stored.body.len() as u64;
-        let specs = headers::text(head, "range").and_then(parse_ranges).unwrap_or_default();
+        let specs = headers::text(head, "range")
+            .and_then(parse_ranges)
+            .unwrap_or_default();
         let (status, start, end) = match resolve(&specs, length) {
             Resolved::Whole => (StatusCode::OK, 0, length),
             Resolved::Ranges(ranges) => {
                 headers::set(&mut out, "content-range", &ranges[0].content_range(length));
                 (StatusCode::PARTIAL_CONTENT, ranges[0].start, ranges[0].end)
             }
-            Resolved::Unsatisfiable => return respond::with(StatusCode::RANGE_NOT_SATISFIABLE, out, Body::empty()),
+            Resolved::Unsatisfiable => {
+                return respond::with(StatusCode::RANGE_NOT_SATISFIABLE, out, Body::empty());
+            }
         };
         out.insert("content-length", (end - start).into());
         if *method == Method::HEAD {
@@ -260,7 +304,11 @@ impl FakeDevice {
                 chunks.extend((after > 0).then(|| Ok(bytes.slice(..after))));
                 chunks.push(Err(BodyError::Corrupt));
             }
-            _ => chunks.extend(bytes.chunks(40_000).map(|chunk| Ok(Bytes::copy_from_slice(chunk)))),
+            _ => chunks.extend(
+                bytes
+                    .chunks(40_000)
+                    .map(|chunk| Ok(Bytes::copy_from_slice(chunk))),
+            ),
         }
         respond::with(status, out, Body::stream(futures_util::stream::iter(chunks)))
     }
@@ -269,7 +317,10 @@ impl FakeDevice {
         let timestamp = stamp(head);
         let mut state = self.state();
         let known = state.containers.get(path).filter(|known| !known.deleted).cloned();
-        let live = state.rows.get(path).is_some_and(|rows| rows.values().any(|row| !row.deleted));
+        let live = state
+            .rows
+            .get(path)
+            .is_some_and(|rows| rows.values().any(|row| !row.deleted));
         let status = match (method, &known) {
             (&Method::PUT, None) => StatusCode::CREATED,
             (&Method::PUT, Some(_)) => StatusCode::ACCEPTED,
@@ -284,7 +335,13 @@ impl FakeDevice {
             }
         }
         let deleted = *method == Method::DELETE;
-        let stored = Stored { timestamp, deleted, body: Bytes::new(), etag: String::new(), headers: kept };
+        let stored = Stored {
+            timestamp,
+            deleted,
+            body: Bytes::new(),
+            etag: String::new(),
+            headers: kept,
+        };
         state.containers.insert(path.into(), stored);
         respond::empty(status)
     }
@@ -292,24 +349,42 @@ impl FakeDevice {
     fn get_container(&self, path: &str, method: &Method, query: Option<&str>) -> Response {
         let state = self.state();
         let mut out = HeaderMap::new();
-        let Some(stored) = state.containers.get(path) else { return respond::empty(StatusCode::NOT_FOUND) };
+        let Some(stored) = state.containers.get(path) else {
+            return respond::empty(StatusCode::NOT_FOUND);
+        };
         if stored.deleted {
-            headers::set(&mut out, header::X_BACKEND_DELETE_TIMESTAMP, &stored.timestamp.internal());
+            headers::set(
+                &mut out,
+                header::X_BACKEND_DELETE_TIMESTAMP,
+                &stored.timestamp.internal(),
+            );
             return respond::with(StatusCode::NOT_FOUND, out, Body::empty());
         }
-        headers::set(&mut out, header::X_BACKEND_PUT_TIMESTAMP, &stored.timestamp.internal());
+        headers::set(
+            &mut out,
+            header::X_BACKEND_PUT_TIMESTAMP,
+            &stored.timestamp.internal(),
+        );
         out.extend(stored.headers.clone());
         let none = BTreeMap::new();
         let rows = state.rows.get(path).unwrap_or(&none);
         let live = rows.values().filter(|row| !row.deleted);
-        headers::set(&mut out, header::X_CONTAINER_OBJECT_COUNT, &live.count().to_string());
+        headers::set(
+            &mut out,
+            header::X_CONTAINER_OBJECT_COUNT,
+            &live.count().to_string(),
+        );
         if *method == Method::HEAD {
             return respond::with(StatusCode::NO_CONTENT, out, Body::empty());
         }
         let query = Query::parse(query.unwrap_or("")).unwrap();
         let wanted = ListingQuery::parse(&query, 10_000).unwrap();
         let entries = page(rows, &wanted);
-        respond::with(StatusCode::OK, out, Body::full(serde_json::to_vec(&entries).unwrap()))
+        respond::with(
+            StatusCode::OK,
+            out,
+            Body::full(serde_json::to_vec(&entries).unwrap()),
+        )
     }
 }
 
@@ -318,11 +393,17 @@ fn page(rows: &BTreeMap<String, ObjectRow>, wanted: &ListingQuery) -> Vec<Listin
     let (mut entries, mut live) = (Vec::new(), 0);
     let prefix = wanted.prefix.as_deref().unwrap_or("");
     for row in rows.values() {
-        let is_past = wanted.marker.as_deref().is_none_or(|marker| row.name.as_str() > marker);
+        let is_past = wanted
+            .marker
+            .as_deref()
+            .is_none_or(|marker| row.name.as_str() > marker);
         if !is_past || live >= wanted.limit || !row.name.starts_with(prefix) {
             continue;
         }
-        let cut = wanted.delimiter.as_deref().and_then(|delimiter| row.name[prefix.len()..].find(delimiter));
+        let cut = wanted
+            .delimiter
+            .as_deref()
+            .and_then(|delimiter| row.name[prefix.len()..].find(delimiter));
         match cut {
             None => {
                 live += usize::from(!row.deleted);

@@ -53,7 +53,10 @@ impl Cluster {
     /// Four devices, three replicas, account `a` and container `c` made.
     pub async fn start() -> Cluster {
         let cluster = Self::empty(CoreConfig::default());
-        assert_eq!(cluster.send(Method::PUT, "a/c", &[], Body::empty()).await.status, 201);
+        assert_eq!(
+            cluster.send(Method::PUT, "a/c", &[], Body::empty()).await.status,
+            201
+        );
         cluster
     }
 
@@ -85,18 +88,43 @@ impl Cluster {
             container: ring.clone(),
             objects: BTreeMap::from([(PolicyIndex(0), ring.clone())]),
         };
-        let client = NodeClient::new(NodeClientConfig { response_timeout_ms: 8_000, ..NodeClientConfig::default() });
+        let client = NodeClient::new(NodeClientConfig {
+            response_timeout_ms: 8_000,
+            ..NodeClientConfig::default()
+        });
         let devices: Vec<Arc<FakeDevice>> = nodes.iter().map(|node| FakeDevice::new(&node.device)).collect();
         for device in &devices {
             device.know(&devices);
         }
-        let salt = HashSalt { prefix: String::new(), suffix: "test".into() };
+        let salt = HashSalt {
+            prefix: String::new(),
+            suffix: "test".into(),
+        };
         let clock = Clock::system();
         let rings = Arc::new(ArcSwap::from_pointee(set));
         let policies = Policies::single("gold");
-        let limits = Limits { container_listing_limit: 100, ..Limits::default() };
-        let core = Core::new(config, rings, salt.clone(), policies, limits, client.clone(), clock.clone());
-        let cluster = Cluster { devices, core, client, clock, nodes, salt, ring };
+        let limits = Limits {
+            container_listing_limit: 100,
+            ..Limits::default()
+        };
+        let core = Core::new(
+            config,
+            rings,
+            salt.clone(),
+            policies,
+            limits,
+            client.clone(),
+            clock.clone(),
+        );
+        let cluster = Cluster {
+            devices,
+            core,
+            client,
+            clock,
+            nodes,
+            salt,
+            ring,
+        };
         for at in 0..4 {
             cluster.revive(at);
         }
@@ -105,7 +133,8 @@ impl Cluster {
 
     pub fn revive(&self, device: usize) {
         let node = &self.nodes[device];
-        self.client.register_local(&node.device, &node.ip, node.port, self.devices[device].clone());
+        self.client
+            .register_local(&node.device, &node.ip, node.port, self.devices[device].clone());
     }
 
     /// From now on the device refuses connections.
@@ -125,8 +154,14 @@ impl Cluster {
 
     fn places_of(&self, hash: &martlet_protocol::hash::PathHash) -> Vec<usize> {
         let partition = self.ring.partition(hash);
-        let primaries = self.ring.primaries(partition).into_iter().map(|node| node.id as usize);
-        primaries.chain(self.ring.handoffs(partition).map(|node| node.id as usize)).collect()
+        let primaries = self
+            .ring
+            .primaries(partition)
+            .into_iter()
+            .map(|node| node.id as usize);
+        primaries
+            .chain(self.ring.handoffs(partition).map(|node| node.id as usize))
+            .collect()
     }
 
     /// Every device says its full replication pass began just now.
@@ -139,30 +174,54 @@ impl Cluster {
 
     /// Lets the core hear from every device of an object.
     pub async fn acquaint(&self, path: &str) {
-        let answer = self.send(Method::HEAD, path, &[("x-newest", "true")], Body::empty()).await;
+        let answer = self
+            .send(Method::HEAD, path, &[("x-newest", "true")], Body::empty())
+            .await;
         assert_eq!(answer.status, 200);
     }
 
-    pub async fn respond(&self, method: Method, path: &str, headers: &[(&str, &str)], body: Body) -> Response {
+    pub async fn respond(
+        &self,
+        method: Method,
+        path: &str,
+        headers: &[(&str, &str)],
+        body: Body,
+    ) -> Response {
         let (name, query) = path.split_once('?').unwrap_or((path, ""));
         let mut request = Request::new(body);
         *request.method_mut() = method;
-        *request.uri_mut() = format!("/v1/{}?{query}", martlet_protocol::percent::quote(name)).parse().unwrap();
+        *request.uri_mut() = format!("/v1/{}?{query}", martlet_protocol::percent::quote(name))
+            .parse()
+            .unwrap();
         for (name, value) in headers {
             martlet_service::headers::set(request.headers_mut(), name, value);
         }
-        let has_length = headers.iter().any(|(name, _)| ["content-length", "transfer-encoding"].contains(name));
+        let has_length = headers
+            .iter()
+            .any(|(name, _)| ["content-length", "transfer-encoding"].contains(name));
         if !has_length && let Some(length) = request.body().as_full().map(|bytes| bytes.len()) {
             request.headers_mut().insert("content-length", length.into());
         }
-        self.core.handle(request, Target::parse(name).unwrap(), &AllowAll).await
+        self.core
+            .handle(request, Target::parse(name).unwrap(), &AllowAll)
+            .await
     }
 
-    pub async fn send(&self, method: Method, path: &str, headers: &[(&str, &str)], body: impl Into<Body>) -> Answer {
+    pub async fn send(
+        &self,
+        method: Method,
+        path: &str,
+        headers: &[(&str, &str)],
+        body: impl Into<Body>,
+    ) -> Answer {
         let response = self.respond(method, path, headers, body.into()).await;
         let (parts, body) = response.into_parts();
         let body = collect(body, 64 << 20).await.unwrap();
-        Answer { status: parts.status.as_u16(), headers: parts.headers, body }
+        Answer {
+            status: parts.status.as_u16(),
+            headers: parts.headers,
+            body,
+        }
     }
 
     pub async fn get(&self, path: &str) -> Answer {
@@ -178,7 +237,11 @@ impl Cluster {
 
     /// The devices that hold a live object.
     pub fn holders(&self, path: &str) -> Vec<usize> {
-        let holds = |at: &usize| self.devices[*at].object(path).is_some_and(|stored| !stored.deleted);
+        let holds = |at: &usize| {
+            self.devices[*at]
+                .object(path)
+                .is_some_and(|stored| !stored.deleted)
+        };
         (0..self.devices.len()).filter(holds).collect()
     }
 
@@ -186,7 +249,12 @@ impl Cluster {
         assert_eq!(answer.status, StatusCode::OK.as_u16());
         let lines: Vec<serde_json::Value> = serde_json::from_slice(&answer.body).unwrap();
         let name = |line: &serde_json::Value| {
-            line.get("name").or_else(|| line.get("subdir")).unwrap().as_str().unwrap().to_owned()
+            line.get("name")
+                .or_else(|| line.get("subdir"))
+                .unwrap()
+                .as_str()
+                .unwrap()
+                .to_owned()
         };
         lines.iter().map(name).collect()
     }
@@ -203,6 +271,9 @@ pub fn pattern(length: usize) -> Bytes {
 
 /// The same bytes as a stream of pieces whose length nobody announces.
 pub fn pieces(bytes: &Bytes, size: usize) -> Body {
-    let chunks: Vec<_> = bytes.chunks(size).map(|chunk| Ok(Bytes::copy_from_slice(chunk))).collect();
+    let chunks: Vec<_> = bytes
+        .chunks(size)
+        .map(|chunk| Ok(Bytes::copy_from_slice(chunk)))
+        .collect();
     Body::stream(futures_util::stream::iter(chunks))
 }
