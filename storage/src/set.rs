@@ -1,12 +1,85 @@
 //! The devices of a node, those that are mounted and those that are not.
-use crate::*;
+
+use crate::config::DeviceConfig;
+use crate::device::Device;
+use crate::error::Unavailable;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+
+/// Every device that the configuration names. Clones share them.
 #[derive(Clone, Debug)]
-pub struct DeviceSet {}
+pub struct DeviceSet(Arc<Mutex<Vec<Entry>>>);
+
+#[derive(Debug)]
+struct Entry {
+    name: String,
+    config: DeviceConfig,
+    state: Result<Device, String>,
+}
+
 impl DeviceSet {
-    pub fn new(_devices: Vec<(String, DeviceConfig)>) -> DeviceSet { DeviceSet {} }
-    pub fn get(&self, name: &str) -> Result<Device, Unavailable> { Err(Unavailable { device: name.into(), reason: String::new() }) }
-    pub fn names(&self) -> Vec<String> { vec![] }
-    pub fn iter(&self) -> impl Iterator<Item = (String, Device)> { std::iter::empty() }
-    /// Tries again to open what is not open (a disk was mounted meanwhile). Blocks.
-    pub fn reopen_missing(&self) -> usize { 0 }
+    /// Opens what is mounted; the rest is remembered with the reason why not. Blocks.
+    pub fn new(devices: Vec<(String, DeviceConfig)>) -> DeviceSet {
+        let open = |(name, config): (String, DeviceConfig)| {
+            let state = open(&name, &config);
+            Entry { name, config, state }
+        };
+        DeviceSet(Arc::new(Mutex::new(devices.into_iter().map(open).collect())))
+    }
+
+    fn lock(&self) -> MutexGuard<'_, Vec<Entry>> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// The open device of this name.
+    pub fn get(&self, name: &str) -> Result<Device, Unavailable> {
+        let unavailable = |reason: &str| Unavailable { device: name.to_owned(), reason: reason.to_owned() };
+        match self.lock().iter().find(|entry| entry.name == name) {
+            Some(entry) => entry.state.clone().map_err(|reason| unavailable(&reason)),
+            None => Err(unavailable("this node has no device of that name")),
+        }
+    }
+
+    /// All names, open or not.
+    pub fn names(&self) -> Vec<String> {
+        self.lock().iter().map(|entry| entry.name.clone()).collect()
+    }
+
+    /// The open devices.
+    pub fn iter(&self) -> impl Iterator<Item = (String, Device)> {
+        let open = |entry: &Entry| Some((entry.name.clone(), entry.state.clone().ok()?));
+        let all: Vec<_> = self.lock().iter().filter_map(open).collect();
+        all.into_iter()
+    }
+
+    /// Tries again to open what is not open (a disk was mounted meanwhile); how many came. Blocks.
+    pub fn reopen_missing(&self) -> usize {
+        let missing = |entry: &Entry| entry.state.is_err().then(|| (entry.name.clone(), entry.config.clone()));
+        let missing: Vec<_> = self.lock().iter().filter_map(missing).collect();
+        let mut opened = 0;
+        for (name, config) in missing {
+            // Opened outside the lock: others go on using their devices meanwhile.
+            if let Ok(device) = Device::open(config)
+                && let Some(entry) = self.lock().iter_mut().find(|entry| entry.name == name)
+            {
+                tracing::info!(device = name, "device is open again");
+                entry.state = Ok(device);
+                opened += 1;
+            }
+        }
+        opened
+    }
+
+    /// Closes all devices, each after its queued commits.
+    pub async fn close(&self) {
+        for (_, device) in self.iter() {
+            device.close().await;
+        }
+    }
+}
+
+fn open(name: &str, config: &DeviceConfig) -> Result<Device, String> {
+    Device::open(config.clone()).map_err(|error| {
+        tracing::error!(device = name, %error, "device is not available");
+        error.to_string()
+    })
 }

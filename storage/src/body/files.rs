@@ -169,6 +169,21 @@ impl Files {
         Ok(())
     }
 
+    /// The files in `bodies/`. Walks them all: only after damage.
+    pub(crate) fn adopted(&self) -> io::Result<Vec<FileId>> {
+        let mut found = Vec::new();
+        for folder in fs::read_dir(&self.layout.bodies)? {
+            let folder = folder?;
+            if !folder.file_type()?.is_dir() {
+                continue;
+            }
+            for entry in fs::read_dir(folder.path())? {
+                found.extend(entry?.file_name().to_str().and_then(parse_id));
+            }
+        }
+        Ok(found)
+    }
+
     /// The files in `incoming/`: all that an earlier run was still writing or had not yet moved. Names that are no ids
     /// are not ours and are left alone.
     pub(crate) fn incoming(&self) -> io::Result<Vec<FileId>> {

@@ -1,45 +1,129 @@
-//! A device: the API of this room.
-use crate::*;
-use martlet_protocol::{hash::PathHash, listing::ListingQuery, policy::PolicyIndex, record::*, row::ListingEntry, timestamp::Timestamp, update::Update};
+//! A device: what other rooms do with one. Opening and closing here; operations by kind in the files beside.
+//!
+//! Invariants: reads that memory can answer stay on the async thread, all others run on the device's reader threads;
+//! every change goes through the commit queue; nothing works on a device after its close has begun, but what was
+//! queued before is still committed.
+
+mod agreement;
+mod containers;
+mod expiry;
+mod list;
+mod objects;
+mod open;
+mod space_guard;
+
+use crate::body::files::Files;
+use crate::commit::CommitQueue;
+use crate::config::{DeviceConfig, DeviceIdentity};
+use crate::error::OpenError;
+use crate::index::Index;
+use crate::pool::Pool;
+use expiry::ExpiryFloor;
+use martlet_protocol::timestamp::Timestamp;
+use space_guard::SpaceGuard;
 use std::path::Path;
+use std::sync::atomic::{AtomicI64, AtomicU64, Ordering};
+use std::sync::{Arc, Mutex, PoisonError};
+use std::thread::JoinHandle;
+
+/// An open device. Clones share it.
 #[derive(Clone, Debug)]
-pub struct Device {}
-type None3<T> = Result<T, StorageError>;
+pub struct Device {
+    shared: Arc<Shared>,
+}
+
+/// What the threads and the callers of a device share.
+pub(crate) struct Shared {
+    pub(crate) config: DeviceConfig,
+    pub(crate) index: Index,
+    pub(crate) files: Arc<Files>,
+    pub(crate) readers: Pool,
+    pub(crate) commits: CommitQueue,
+    pub(crate) sequence: AtomicU64,
+    pub(crate) objects: AtomicI64,
+    pub(crate) tombstones: AtomicI64,
+    pub(crate) bytes: AtomicI64,
+    pub(crate) expiry_floor: ExpiryFloor,
+    space: SpaceGuard,
+    /// Raw form of the moment set by `set_synced_at`.
+    synced_at: AtomicU64,
+    /// Taken by the first close: the committer, then the workers.
+    threads: Mutex<Option<Threads>>,
+}
+
+struct Threads {
+    committer: JoinHandle<()>,
+    workers: Vec<JoinHandle<()>>,
+}
+
+impl Shared {
+    pub(crate) fn name(&self) -> &str {
+        &self.config.identity.device
+    }
+}
+
+impl std::fmt::Debug for Shared {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Device").field("name", &self.name()).finish_non_exhaustive()
+    }
+}
+
 impl Device {
-    pub fn format(_path: &Path, _identity: &DeviceIdentity) -> Result<(), OpenError> { Ok(()) }
-    pub fn open(_config: DeviceConfig) -> Result<Device, OpenError> { Ok(Device {}) }
-    pub async fn close(&self) {}
-    pub fn name(&self) -> &str { "" }
-    pub async fn read_object(&self, _policy: PolicyIndex, _hash: PathHash) -> None3<Option<ObjectRecord>> { Err(StorageError::Closed) }
-    pub async fn open_object(&self, _policy: PolicyIndex, _hash: PathHash) -> None3<Option<OpenObject>> { Err(StorageError::Closed) }
-    pub async fn begin_body(&self, _expected: Option<u64>) -> None3<BodyWriter> { Err(StorageError::Closed) }
-    pub async fn put_object(&self, _policy: PolicyIndex, _hash: PathHash, _put: PutObject, _body: BodyWriter, _outbox: impl FnOnce(&ObjectRecord) -> Option<Update> + Send + 'static) -> None3<PutOutcome> { Err(StorageError::Closed) }
-    pub async fn post_object(&self, _policy: PolicyIndex, _hash: PathHash, _meta: ObjectMeta, _outbox: impl FnOnce(&ObjectRecord) -> Option<Update> + Send + 'static) -> None3<PostOutcome> { Err(StorageError::Closed) }
-    pub async fn delete_object(&self, _policy: PolicyIndex, _hash: PathHash, _delete: DeleteObject, _outbox: impl FnOnce(&ObjectRecord) -> Option<Update> + Send + 'static) -> None3<DeleteOutcome> { Err(StorageError::Closed) }
-    pub async fn merge_object(&self, _policy: PolicyIndex, _hash: PathHash, _record: ObjectRecord, _body: Option<BodyWriter>) -> None3<bool> { Err(StorageError::Closed) }
-    pub async fn remove_object(&self, _policy: PolicyIndex, _hash: PathHash, _newest: Timestamp) -> None3<bool> { Err(StorageError::Closed) }
-    pub async fn due(&self, _now_secs: u64, _limit: usize) -> None3<Vec<(PolicyIndex, PathHash, u64)>> { Err(StorageError::Closed) }
-    pub async fn container(&self, _space: Space, _hash: PathHash) -> None3<Option<ContainerRecord>> { Err(StorageError::Closed) }
-    pub async fn put_container(&self, _space: Space, _hash: PathHash, _put: PutContainer, _outbox: impl FnOnce(&ContainerRecord) -> Option<Update> + Send + 'static) -> None3<PutContainerOutcome> { Err(StorageError::Closed) }
-    pub async fn post_container(&self, _space: Space, _hash: PathHash, _timestamp: Timestamp, _metadata: ContainerMetadata) -> None3<Option<ContainerRecord>> { Err(StorageError::Closed) }
-    pub async fn delete_container(&self, _space: Space, _hash: PathHash, _timestamp: Timestamp, _outbox: impl FnOnce(&ContainerRecord) -> Option<Update> + Send + 'static) -> None3<DeleteContainerOutcome> { Err(StorageError::Closed) }
-    pub async fn put_rows(&self, _space: Space, _hash: PathHash, _rows: Vec<Row>, _create: Option<PutContainer>, _outbox: impl FnOnce(&ContainerRecord) -> Option<Update> + Send + 'static) -> None3<RowsOutcome> { Err(StorageError::Closed) }
-    pub async fn forget_rows(&self, _space: Space, _hash: PathHash, _rows: Vec<(String, Timestamp)>) -> None3<usize> { Err(StorageError::Closed) }
-    pub async fn list(&self, _space: Space, _hash: PathHash, _query: &ListingQuery, _with_deleted: bool) -> None3<Vec<ListingEntry<Row>>> { Err(StorageError::Closed) }
-    pub async fn rows_after(&self, _space: Space, _hash: PathHash, _after: Option<String>, _limit: usize) -> None3<Vec<Row>> { Err(StorageError::Closed) }
-    pub async fn merge_container(&self, _space: Space, _hash: PathHash, _record: ContainerRecord) -> None3<bool> { Err(StorageError::Closed) }
-    pub async fn remove_container(&self, _space: Space, _hash: PathHash) -> None3<bool> { Err(StorageError::Closed) }
-    pub async fn remove_container_if(&self, _space: Space, _hash: PathHash, _fingerprint: [u8; 16]) -> None3<bool> { Err(StorageError::Closed) }
-    pub fn outbox_ack(&self, _id: OutboxId) {}
-    pub async fn outbox_replace(&self, _id: OutboxId, _update: Update) -> None3<()> { Err(StorageError::Closed) }
-    pub async fn outbox(&self, _after: Option<OutboxId>, _limit: usize) -> None3<Vec<(OutboxId, Update)>> { Err(StorageError::Closed) }
-    pub async fn digests(&self, _space: Space) -> None3<Vec<(u16, [u8; 16])>> { Err(StorageError::Closed) }
-    pub async fn versions(&self, _space: Space, _prefix: u16, _after: Option<PathHash>, _limit: usize) -> None3<Vec<Version>> { Err(StorageError::Closed) }
-    pub async fn changes(&self, _space: Space, _since: u64, _limit: usize) -> None3<ChangesPage> { Err(StorageError::Closed) }
-    pub fn last_sequence(&self, _space: Space) -> u64 { 0 }
-    pub async fn trim_changes(&self, _space: Space, _before: u64) -> None3<()> { Err(StorageError::Closed) }
-    pub fn synced_at(&self) -> Timestamp { Timestamp::ZERO }
-    pub fn set_synced_at(&self, _at: Timestamp) {}
-    pub async fn stats(&self) -> None3<DeviceStats> { Err(StorageError::Closed) }
-    pub async fn spaces(&self) -> None3<Vec<Space>> { Err(StorageError::Closed) }
+    /// Makes a directory a device of this identity. One that already is stays as it is. Blocks.
+    ///
+    /// # Errors
+    /// [`OpenError::Foreign`] when it is another's device.
+    pub fn format(path: &Path, identity: &DeviceIdentity) -> Result<(), OpenError> {
+        crate::marker::format(path, identity)
+    }
+
+    /// Opens a formatted device: replays the index's log, removes bodies that no record names. Blocks.
+    pub fn open(config: DeviceConfig) -> Result<Device, OpenError> {
+        open::open(config).map(|shared| Device { shared })
+    }
+
+    /// The ring's name for it.
+    pub fn name(&self) -> &str {
+        self.shared.name()
+    }
+
+    /// Commits what was queued, then ends the device's threads. Further calls on it answer `Closed`.
+    pub async fn close(&self) {
+        let shared = self.shared.clone();
+        let closing = tokio::task::spawn_blocking(move || shared.close());
+        if closing.await.is_err() {
+            tracing::error!(device = self.name(), "closing the device failed");
+        }
+    }
+
+    /// The start of the last replication pass after which this device had all that was acknowledged before; `ZERO`
+    /// since the process started until there was one. Kept in memory only.
+    pub fn synced_at(&self) -> Timestamp {
+        Timestamp::from_raw(self.shared.synced_at.load(Ordering::Acquire))
+    }
+
+    /// Tells the device that a replication pass begun at this moment was complete. `ZERO`: it may lack something.
+    pub fn set_synced_at(&self, at: Timestamp) {
+        self.shared.synced_at.store(at.raw(), Ordering::Release);
+    }
+}
+
+impl Shared {
+    fn close(&self) {
+        let threads = self.threads.lock().unwrap_or_else(PoisonError::into_inner).take();
+        let Some(Threads { committer, workers }) = threads else { return };
+        self.commits.close();
+        if committer.join().is_err() {
+            tracing::error!(device = self.name(), "the committer had panicked");
+        }
+        self.readers.close();
+        self.files.threads.close();
+        for worker in workers {
+            // Jobs that panic are caught where they run.
+            let _ = worker.join();
+        }
+        if let Err(error) = self.index.flush() {
+            tracing::warn!(device = self.name(), %error, "the index was not flushed; the next start replays its log");
+        }
+    }
 }
