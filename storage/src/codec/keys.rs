@@ -23,15 +23,6 @@ pub(crate) fn space(space: Space) -> SpaceKey {
     }
 }
 
-pub(crate) fn read_space(key: &[u8]) -> Option<Space> {
-    match *key.first_chunk::<3>()? {
-        [OBJECTS, high, low] => Some(Space::Objects(PolicyIndex(u16::from_be_bytes([high, low])))),
-        [CONTAINERS, 0, 0] => Some(Space::Containers),
-        [ACCOUNTS, 0, 0] => Some(Space::Accounts),
-        _ => None,
-    }
-}
-
 /// policy, path hash
 pub(crate) fn object(policy: PolicyIndex, hash: PathHash) -> [u8; 18] {
     let mut key = [0; 18];
@@ -158,7 +149,6 @@ mod tests {
         assert_eq!(read_object(&object(policy, hash)), Some((policy, hash)));
         assert_eq!(read_expiry(&expiry(99, policy, hash)), Some((99, policy, hash)));
         for each in [Space::Objects(policy), Space::Containers, Space::Accounts] {
-            assert_eq!(read_space(&space(each)), Some(each));
             let key = container(each, hash);
             assert_eq!(
                 key.and_then(|key| read_container(&key)),
