@@ -434,7 +434,7 @@ async fn malformed_requests_are_refused_and_change_nothing() {
             Method::PUT,
             format!("/martlet/rows/containers/{hash}"),
             vec![],
-            "[]",
+            "{\"objects\": 1}",
             400,
         ),
         (
