@@ -22,9 +22,7 @@ mod index;
 mod marker;
 mod object;
 mod outbox;
-mod listing;
 mod pool;
-mod room;
 mod set;
 
 pub use agreement::{Change, ChangesPage, DeviceStats, Version};

@@ -19,4 +19,4 @@ pub(crate) mod recount;
 pub(crate) mod rows;
 
 pub(crate) use committer::run;
-pub(crate) use queue::{CommitQueue, Kind, Waiter};
+pub(crate) use queue::{CommitQueue, Kind, Slot};
