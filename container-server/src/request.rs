@@ -69,8 +69,9 @@ impl BackendPath {
         Self::checked(device, account, container, object)
     }
 
-    /// Names with the reserved byte begin with it, and reserved objects live in reserved containers (accounts of the
-    /// cluster itself excepted), as in Swift.
+    /// Names with the reserved byte begin with it, as in Swift. Containers of the cluster's own, and all containers of
+    /// accounts of its own, take objects of any name: there the cluster alone chooses names (an S3 upload session is
+    /// called `key NUL upload id`). Users' containers take none with the reserved byte.
     fn checked(
         device: &str,
         account: AccountName,
@@ -85,21 +86,12 @@ impl BackendPath {
         if container.as_deref().is_some_and(misused) {
             return refuse("Invalid reserved-namespace container");
         }
-        if let (Some(container), Some(object)) = (&container, &object)
-            && !account.starts_with('.')
-        {
-            if misused(object) {
-                return refuse("Invalid reserved-namespace object");
-            }
-            match (container.starts_with(RESERVED), object.starts_with(RESERVED)) {
-                (true, false) => {
-                    return refuse("Invalid user-namespace object in reserved-namespace container");
-                }
-                (false, true) => {
-                    return refuse("Invalid reserved-namespace object in user-namespace container");
-                }
-                (true, true) | (false, false) => {}
-            }
+        let is_own = account.starts_with('.')
+            || container
+                .as_deref()
+                .is_some_and(|name| name.starts_with(RESERVED));
+        if !is_own && object.as_deref().is_some_and(|name| name.contains(RESERVED)) {
+            return refuse("Invalid reserved-namespace object in user-namespace container");
         }
         Ok(BackendPath {
             device: device.to_owned(),
@@ -243,6 +235,7 @@ mod tests {
             ))
         );
         assert_eq!(shown("/d/1/a/%00c/%00o"), path(some("\0c"), some("\0o")));
+        assert_eq!(shown("/d/1/a/%00c/key%00id"), path(some("\0c"), some("key\0id")));
     }
 
     #[test]

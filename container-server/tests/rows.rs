@@ -178,3 +178,20 @@ async fn malformed_rows_change_nothing() {
     }
     assert_eq!(node.counts("/a/c").await, ("0".into(), "0".into()));
 }
+
+#[tokio::test]
+async fn containers_of_the_clusters_own_take_objects_of_any_name() {
+    let node = node();
+    node.make_container("/a/%00mpu%00bucket", 1).await;
+    node.row("/a/%00mpu%00bucket/key%00upload", 5, 1).await;
+    node.row("/a/%00mpu%00bucket/key/upload/00000001", 5, 1).await;
+    let listed = node
+        .container(Method::GET, "/a/%00mpu%00bucket?format=json", &[])
+        .await;
+    assert_eq!(listed.names(), ["key\0upload", "key/upload/00000001"]);
+    node.make_container("/a/c", 1).await;
+    let refused = node
+        .container(Method::PUT, "/a/c/key%00upload", &row_headers(5, 1).each())
+        .await;
+    assert_eq!(refused.status.as_u16(), 400);
+}
