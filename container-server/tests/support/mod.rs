@@ -181,6 +181,20 @@ impl Node {
     }
 }
 
+impl Node {
+    /// Waits until nothing is owed: acknowledgements leave the outbox with the next commit, not at once.
+    pub async fn owes_nothing(&self) {
+        let deadline = std::time::Instant::now() + std::time::Duration::from_secs(10);
+        loop {
+            let owed = self.outbox().await;
+            if owed.is_empty() {
+                return;
+            }
+            assert!(std::time::Instant::now() < deadline, "still owed: {owed:?}");
+        }
+    }
+}
+
 /// Header pairs that own their values.
 pub struct Pairs(pub Vec<(&'static str, String)>);
 
