@@ -289,7 +289,9 @@ mod tests {
         body
     }
 
-    fn decode(mut decoder: Decoder, pieces: &[&[u8]]) -> S3Result<(Vec<u8>, Vec<(String, String)>)> {
+    type Decoded = (Vec<u8>, Vec<(String, String)>);
+
+    fn decode(mut decoder: Decoder, pieces: &[&[u8]]) -> S3Result<Decoded> {
         let mut out = VecDeque::new();
         for piece in pieces {
             decoder.feed(Bytes::copy_from_slice(piece), &mut out)?;

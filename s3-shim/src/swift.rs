@@ -113,10 +113,11 @@ impl Swift {
         }
         set(&mut headers, "x-trans-id", &self.trans_id);
         set(&mut headers, "user-agent", "martlet-s3");
-        if matches!(method, Method::PUT | Method::POST) && !headers.contains_key(http::header::CONTENT_LENGTH) {
-            if let Some(length) = body.content_length() {
-                headers.insert(http::header::CONTENT_LENGTH, HeaderValue::from(length));
-            }
+        if matches!(method, Method::PUT | Method::POST)
+            && !headers.contains_key(http::header::CONTENT_LENGTH)
+            && let Some(length) = body.content_length()
+        {
+            headers.insert(http::header::CONTENT_LENGTH, HeaderValue::from(length));
         }
         let uri: http::Uri = path.parse().map_err(|_| S3Error::from(Code::InvalidURI))?;
         let mut request = Request::new(body);
