@@ -35,12 +35,10 @@ struct Range {
     delimiter: Option<String>,
     /// Only rows directly below the prefix; their folders are not shown (`path`).
     path: Option<String>,
-    /// Names must be greater.
+    /// Names must be greater. A subdir of just this name is known to the client.
     above: Option<String>,
     /// Names must be smaller.
     below: Option<String>,
-    /// A subdir of this name was the end of the page before.
-    marker: Option<String>,
     reverse: bool,
 }
 
@@ -50,13 +48,15 @@ impl Range {
             None => (query.prefix.clone().unwrap_or_default(), query.delimiter.clone()),
             Some(path) => {
                 let folder = path.trim_end_matches('/');
-                let prefix = if folder.is_empty() { String::new() } else { format!("{folder}/") };
+                let prefix = if path.is_empty() { String::new() } else { format!("{folder}/") };
                 (prefix, Some("/".to_owned()))
             }
         };
+        // Empty counts as not given.
+        let given = |name: &Option<String>| name.clone().filter(|name| !name.is_empty());
         let (above, below) = match query.reverse {
-            false => (query.marker.clone(), query.end_marker.clone()),
-            true => (query.end_marker.clone(), query.marker.clone()),
+            false => (given(&query.marker), given(&query.end_marker)),
+            true => (given(&query.end_marker), given(&query.marker)),
         };
         Range {
             limit: query.limit,
@@ -65,7 +65,6 @@ impl Range {
             path: query.path.clone(),
             above,
             below,
-            marker: query.marker.clone(),
             reverse: query.reverse,
         }
     }
@@ -95,7 +94,7 @@ impl Range {
             return match folder {
                 // The folder's own row, `a/b/` below `a/`, is shown; what is deeper is not.
                 Some(folder) if folder.len() < name.len() => Verdict::Folder { end: folder.len(), shown: false },
-                _ if self.path.as_deref() == Some(name) => Verdict::Pass,
+                _ if self.prefix == name => Verdict::Pass,
                 _ if row.deleted() && !with_deleted => Verdict::Pass,
                 _ => Verdict::Show,
             };
@@ -104,7 +103,7 @@ impl Range {
             // A folder is there as long as one live row is in it.
             Some(_) if row.deleted() => Verdict::Pass,
             Some(folder) => {
-                Verdict::Folder { end: folder.len(), shown: self.marker.as_deref() != Some(folder) }
+                Verdict::Folder { end: folder.len(), shown: self.above.as_deref() != Some(folder) }
             }
             None if row.deleted() && !with_deleted => Verdict::Pass,
             None => Verdict::Show,

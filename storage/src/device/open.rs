@@ -46,7 +46,7 @@ pub(super) fn open(config: DeviceConfig) -> Result<Arc<Shared>, OpenError> {
         let stored = index.get(Tier::Disk, Family::Meta, keys::COUNTERS).map_err(|error| in_index(error.into()))?;
         stored.and_then(|value| Counters::decode(&value)).unwrap_or_default()
     };
-    tidy_bodies(&name, &index, &files).map_err(in_index)?;
+    tidy_bodies(&name, &index, &files, damaged || wanted).map_err(in_index)?;
 
     let commits = CommitQueue::new(config.queue_depth, Duration::from_millis(config.lazy_flush_ms));
     let shared = Arc::new(Shared {
@@ -75,8 +75,9 @@ pub(super) fn open(config: DeviceConfig) -> Result<Arc<Shared>, OpenError> {
 }
 
 /// Finishes what an earlier run began: bodies that a record names move to their place, all others go. Looks only where
-/// such bodies can be: in `incoming/` and on the list of garbage.
-fn tidy_bodies(name: &str, index: &Index, files: &Files) -> Result<(), StorageError> {
+/// such bodies can be: in `incoming/` and on the list of garbage; after damage also among all others, because a lost
+/// record leaves its body behind.
+fn tidy_bodies(name: &str, index: &Index, files: &Files, damaged: bool) -> Result<(), StorageError> {
     let mut orphans = 0;
     for id in files.incoming()? {
         if is_named(index, files, id)? {
@@ -103,6 +104,14 @@ fn tidy_bodies(name: &str, index: &Index, files: &Files) -> Result<(), StorageEr
         index.batch_delete(&mut batch, Family::Meta, &keys::garbage(id.0));
     }
     index.write(batch, false)?;
+    if damaged {
+        for id in files.adopted()? {
+            if !is_named(index, files, id)? {
+                files.unlink(id)?;
+                orphans += 1;
+            }
+        }
+    }
     if orphans > 0 {
         tracing::info!(device = name, orphans, "bodies that no record names were removed");
     }
