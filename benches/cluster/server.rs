@@ -66,7 +66,7 @@ impl Cluster {
         let mut pids = vec![self.child.id()];
         for number in 1..=4 {
             let file = self.folder.path().join(format!("node{number}/node.pid"));
-            let pid = std::fs::read_to_string(file)
+            let pid: Option<u32> = std::fs::read_to_string(file)
                 .ok()
                 .and_then(|text| text.trim().parse().ok());
             pids.extend(pid);
