@@ -1,6 +1,6 @@
 //! The container's row: sent at once, kept in the outbox until the container server has it.
 
-use crate::house::{CONTAINER, House, Row, SILENT, ask, delete, post, put};
+use crate::house::{CONTAINER, House, Row, SILENT, ask, delete, eventually, post, put};
 use futures_util::FutureExt;
 use http::Method;
 use martlet_protocol::update::UpdateOp;
@@ -15,9 +15,9 @@ fn one(house: &House) -> Row {
     rows.remove(0)
 }
 
-/// Acknowledgements leave the outbox lazily: a write that is synced makes them visible.
+/// Waits for what was acknowledged to leave the outbox, which it does with the next batch and not at once.
 async fn outbox_is_empty(house: &House) -> bool {
-    house.outbox().await.is_empty()
+    eventually(async || house.outbox().await.is_empty()).await
 }
 
 #[tokio::test]
@@ -254,7 +254,7 @@ async fn of_several_targets_only_those_that_wait_stay() {
 async fn a_commit_ends_although_its_caller_has_left() {
     let house = House::with(|config| config.settings.container_update_timeout_ms = 50);
     house.containers.answer_with(SILENT);
-    let (mut sender, body) = Body::channel(1);
+    let (mut sender, body) = Body::channel(4);
     let request = put("5").with_all(&CONTAINER).stream(body).into_request();
     let mut call = house.server.call(request);
     assert!((&mut call).now_or_never().is_none());

@@ -252,3 +252,15 @@ impl Answer {
 pub async fn get(house: &House) -> Answer {
     ask("GET").send(house).await
 }
+
+/// Whether a condition comes to hold within ten seconds.
+pub async fn eventually(mut holds: impl AsyncFnMut() -> bool) -> bool {
+    let deadline = std::time::Instant::now() + std::time::Duration::from_secs(10);
+    while std::time::Instant::now() < deadline {
+        if holds().await {
+            return true;
+        }
+        tokio::task::yield_now().await;
+    }
+    false
+}
