@@ -40,6 +40,8 @@ pub struct Edge {
     pub clock: Clock,
     /// What steps do after their answer, such as deleting the parts of a replaced large object.
     pub tasks: Tasks,
+    /// Buckets (`account/container`) without parts of uploads, remembered for a short while.
+    pub without_parts: moka::future::Cache<String, ()>,
     s3: OnceLock<Arc<dyn Handler>>,
 }
 
@@ -72,7 +74,9 @@ impl Proxy {
             clock.clone(),
         );
         let s3 = OnceLock::new();
-        let edge = Edge { config, core, users, tokens, policies, clock, tasks: Tasks::new(), s3 };
+        let without_parts =
+            moka::future::Cache::builder().max_capacity(10_000).time_to_live(Duration::from_secs(10)).build();
+        let edge = Edge { config, core, users, tokens, policies, clock, tasks: Tasks::new(), without_parts, s3 };
         Arc::new(Proxy { edge: Arc::new(edge) })
     }
 

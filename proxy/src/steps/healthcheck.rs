@@ -12,8 +12,11 @@ pub async fn run(request: Request, next: Next) -> Response {
     if !is_read {
         return super::answer::method_not_allowed("GET, HEAD");
     }
-    let disable_path = &next.edge().config.healthcheck.disable_path;
-    if !disable_path.is_empty() && tokio::fs::try_exists(disable_path).await.unwrap_or(false) {
+    let disable_path = next.edge().config.healthcheck.disable_path.clone();
+    // On a thread that may block: the file may be on a slow disk.
+    let looked = !disable_path.is_empty()
+        && tokio::task::spawn_blocking(move || std::path::Path::new(&disable_path).exists()).await.unwrap_or(false);
+    if looked {
         return respond::text(StatusCode::SERVICE_UNAVAILABLE, "DISABLED BY FILE");
     }
     respond::text(StatusCode::OK, "OK")

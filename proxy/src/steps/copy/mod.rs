@@ -33,7 +33,7 @@ pub async fn run(request: Request, next: Next) -> Response {
     };
     let is_put_copy = *request.method() == Method::PUT
         && headers::text(request.headers(), header::X_COPY_FROM).is_some_and(|value| !value.is_empty());
-    let paths = if *request.method() == Method::COPY {
+    let paths = if request.method().as_str() == "COPY" {
         Paths::of_copy(request.headers(), &path)
     } else if is_put_copy {
         if headers::text(request.headers(), CONTENT_LENGTH.as_str()).is_some_and(|length| length.trim() != "0") {
