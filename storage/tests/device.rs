@@ -526,9 +526,9 @@ fn listings_equal_the_model() {
     for _ in 0..150 {
         let count = random.below(5) + 1;
         let name: String = (0..count).map(|_| parts[random.below(7) as usize]).collect();
-        if !names.contains_key(&name) {
-            let row = row(&mut random, name.clone());
-            names.insert(name, row.deleted);
+        let row = row(&mut random, name.clone());
+        if let std::collections::btree_map::Entry::Vacant(place) = names.entry(name) {
+            place.insert(row.deleted);
             rows.push(Row::Object(row));
         }
     }
