@@ -44,7 +44,10 @@ pub struct ClusterConfig {
 
 impl ClusterConfig {
     pub fn salt(&self) -> HashSalt {
-        HashSalt { prefix: self.hash_path_prefix.clone(), suffix: self.hash_path_suffix.clone() }
+        HashSalt {
+            prefix: self.hash_path_prefix.clone(),
+            suffix: self.hash_path_suffix.clone(),
+        }
     }
 }
 
@@ -60,7 +63,11 @@ pub struct LogConfig {
 
 impl Default for LogConfig {
     fn default() -> Self {
-        LogConfig { filter: "info".into(), json: false, file: None }
+        LogConfig {
+            filter: "info".into(),
+            json: false,
+            file: None,
+        }
     }
 }
 
@@ -110,7 +117,10 @@ pub struct DeviceTuning {
 
 impl Default for DeviceTuning {
     fn default() -> Self {
-        DeviceTuning { fallocate_reserve: "1%".into(), inline_limit_bytes: 64 * 1024 }
+        DeviceTuning {
+            fallocate_reserve: "1%".into(),
+            inline_limit_bytes: 64 * 1024,
+        }
     }
 }
 
@@ -155,16 +165,26 @@ impl WorkerSettings {
 
     /// `addresses`: where this node listens, as the rings write it.
     pub fn replicator(&self, addresses: Vec<(String, u16)>) -> ReplicatorConfig {
-        ReplicatorConfig { addresses, concurrency: self.replicate_concurrency, ..ReplicatorConfig::default() }
+        ReplicatorConfig {
+            addresses,
+            concurrency: self.replicate_concurrency,
+            ..ReplicatorConfig::default()
+        }
     }
 
     pub fn updater(&self) -> UpdaterConfig {
-        UpdaterConfig { concurrency: self.update_concurrency, ..UpdaterConfig::default() }
+        UpdaterConfig {
+            concurrency: self.update_concurrency,
+            ..UpdaterConfig::default()
+        }
     }
 
     /// `addresses`: where this node listens, as the rings write it.
     pub fn expirer(&self, addresses: Vec<(String, u16)>) -> ExpirerConfig {
-        ExpirerConfig { addresses, ..ExpirerConfig::default() }
+        ExpirerConfig {
+            addresses,
+            ..ExpirerConfig::default()
+        }
     }
 }
 
@@ -197,7 +217,10 @@ impl std::error::Error for ConfigError {}
 impl ConfigError {
     /// A data folder without the configuration of a single node.
     pub fn no_nodes(data: &Path) -> Self {
-        ConfigError(format!("{}: no node1/node.toml below it: not the data folder of a dev cluster", data.display()))
+        ConfigError(format!(
+            "{}: no node1/node.toml below it: not the data folder of a dev cluster",
+            data.display()
+        ))
     }
 }
 
@@ -218,7 +241,9 @@ impl NodeConfig {
         let config: NodeConfig = toml::from_str(text).map_err(|error| ConfigError(explain(&error)))?;
         Policies::new(config.cluster.policies.clone()).map_err(|error| ConfigError(error.to_string()))?;
         if config.storage.is_none() && config.proxy.is_none() {
-            return Err(ConfigError("names no role: neither [storage] nor [proxy] is there".into()));
+            return Err(ConfigError(
+                "names no role: neither [storage] nor [proxy] is there".into(),
+            ));
         }
         if let Some(storage) = &config.storage {
             if storage.devices.is_empty() {
@@ -235,7 +260,10 @@ impl NodeConfig {
         self.log.file.iter_mut().for_each(absolute);
         if let Some(storage) = &mut self.storage {
             storage.pid_file.iter_mut().for_each(absolute);
-            storage.devices.iter_mut().for_each(|device| absolute(&mut device.path));
+            storage
+                .devices
+                .iter_mut()
+                .for_each(|device| absolute(&mut device.path));
         }
     }
 
@@ -247,7 +275,11 @@ impl NodeConfig {
 
 /// Swift's `fallocate_reserve`: bytes, or a percentage.
 pub fn parse_reserve(text: &str) -> Result<martlet_storage::Reserve, ConfigError> {
-    let wrong = || ConfigError(format!("fallocate_reserve {text:?} is neither bytes nor a percentage below 100"));
+    let wrong = || {
+        ConfigError(format!(
+            "fallocate_reserve {text:?} is neither bytes nor a percentage below 100"
+        ))
+    };
     match text.trim().strip_suffix('%') {
         Some(percent) => {
             let percent: f64 = percent.trim().parse().map_err(|_| wrong())?;
@@ -256,7 +288,9 @@ pub fn parse_reserve(text: &str) -> Result<martlet_storage::Reserve, ConfigError
             }
             Ok(martlet_storage::Reserve::Percent(percent))
         }
-        None => Ok(martlet_storage::Reserve::Bytes(text.trim().parse().map_err(|_| wrong())?)),
+        None => Ok(martlet_storage::Reserve::Bytes(
+            text.trim().parse().map_err(|_| wrong())?,
+        )),
     }
 }
 
@@ -271,10 +305,14 @@ fn explain(error: &toml::de::Error) -> String {
 
 /// Picks the nearest of the names in serde's "unknown field `a`, expected one of `b`, `c`".
 fn nearest(message: &str) -> Option<String> {
-    let (unknown, expected) = message.strip_prefix("unknown field ")?.split_once(", expected ")?;
+    let (unknown, expected) = message
+        .strip_prefix("unknown field ")?
+        .split_once(", expected ")?;
     let unknown = unknown.trim_matches('`');
     let known = expected.split('`').skip(1).step_by(2);
-    known.min_by_key(|key| edit_distance(unknown, key)).map(str::to_owned)
+    known
+        .min_by_key(|key| edit_distance(unknown, key))
+        .map(str::to_owned)
 }
 
 /// Levenshtein's distance: the least number of letters to insert, delete or change.
@@ -311,11 +349,17 @@ mod tests {
     fn unknown_keys_are_refused_with_the_nearest_right_one() {
         assert!(NodeConfig::parse(GOOD).is_ok());
         for (from, to, hint) in [
-            ("hash_path_suffix", "hash_path_sufix", "did you mean `hash_path_suffix`?"),
+            (
+                "hash_path_suffix",
+                "hash_path_sufix",
+                "did you mean `hash_path_suffix`?",
+            ),
             ("[storage]", "[storag]", "did you mean `storage`?"),
             ("bind =", "bid =", "did you mean `bind`?"),
         ] {
-            let error = NodeConfig::parse(&GOOD.replace(from, to)).unwrap_err().to_string();
+            let error = NodeConfig::parse(&GOOD.replace(from, to))
+                .unwrap_err()
+                .to_string();
             assert!(error.contains(hint), "{error}");
         }
     }

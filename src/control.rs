@@ -21,7 +21,10 @@ pub async fn pass(options: &PassOptions) -> Result<(), Box<dyn Error>> {
         (None, Some(data)) => nodes_below(data)?,
         (None, None) => unreachable!("clap asks for one of the two"),
     };
-    let client = NodeClient::new(NodeClientConfig { response_timeout_ms: PASS_TIMEOUT_MS, ..Default::default() });
+    let client = NodeClient::new(NodeClientConfig {
+        response_timeout_ms: PASS_TIMEOUT_MS,
+        ..Default::default()
+    });
     let mut failed = 0;
     for path in configs {
         let config = NodeConfig::load(&path)?;
@@ -50,14 +53,22 @@ fn nodes_below(data: &Path) -> Result<Vec<PathBuf>, ConfigError> {
         .map(|number| crate::dev::node_folder(data, number).join("node.toml"))
         .filter(|path| path.is_file())
         .collect();
-    if found.is_empty() { Err(ConfigError::no_nodes(data)) } else { Ok(found) }
+    if found.is_empty() {
+        Err(ConfigError::no_nodes(data))
+    } else {
+        Ok(found)
+    }
 }
 
 async fn ask(client: &NodeClient, address: SocketAddr) -> Result<(StatusCode, String), Box<dyn Error>> {
     // The path of this request has no device: the "device" is the first half of /martlet/pass.
     let node = Node::at(&address.ip().to_string(), address.port(), "martlet");
-    let response = client.call(&node, BackendRequest::new(Method::POST, "/pass")).await?;
+    let response = client
+        .call(&node, BackendRequest::new(Method::POST, "/pass"))
+        .await?;
     let status = response.status();
-    let report = collect(response.into_body(), MAX_REPORT_BYTES).await.map_err(|error| format!("{error:?}"))?;
+    let report = collect(response.into_body(), MAX_REPORT_BYTES)
+        .await
+        .map_err(|error| format!("{error:?}"))?;
     Ok((status, String::from_utf8_lossy(&report).into_owned()))
 }

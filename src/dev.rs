@@ -37,7 +37,11 @@ pub async fn run(options: DevOptions) -> Result<(), Box<dyn Error>> {
     std::fs::create_dir_all(&data)?;
     let data = data.canonicalize()?;
     let log_file = data.join("martlet.log");
-    martlet_service::logging::init(&LogOptions { filter: &options.log, json: false, file: Some(&log_file) })?;
+    martlet_service::logging::init(&LogOptions {
+        filter: &options.log,
+        json: false,
+        file: Some(&log_file),
+    })?;
     metrics::install();
 
     let listener = TcpListener::bind((options.bind, options.port)).await?;
@@ -48,7 +52,11 @@ pub async fn run(options: DevOptions) -> Result<(), Box<dyn Error>> {
     let clock = Clock::system();
     let mut nodes = Nodes::start(&layout, options.processes, &client, &clock).await?;
     let (trigger, shutdown) = Shutdown::new();
-    let role = layout.proxy.proxy.as_ref().expect("the layout gives the first configuration a proxy");
+    let role = layout
+        .proxy
+        .proxy
+        .as_ref()
+        .expect("the layout gives the first configuration a proxy");
     let handler = proxy_role::build(&layout.proxy, role, &client, &clock)?;
     let serving = tokio::spawn(serve(listener, handler, ServeOptions::public("proxy"), shutdown));
     print_welcome(address, &data, &options);
@@ -87,7 +95,10 @@ impl Nodes {
         let mut nodes = Vec::new();
         for path in &layout.nodes {
             let config = NodeConfig::load(path)?;
-            let storage = config.storage.as_ref().expect("the layout gives every node its devices");
+            let storage = config
+                .storage
+                .as_ref()
+                .expect("the layout gives every node its devices");
             nodes.push(StorageNode::start(&config, storage, client, clock).await?);
         }
         Ok(Nodes::Here(nodes))
@@ -123,11 +134,17 @@ impl Nodes {
 
 /// Sends SIGTERM to the process that a node's pid file names, if that process really is this node.
 fn terminate(folder: &Path) {
-    let Ok(text) = std::fs::read_to_string(folder.join("node.pid")) else { return };
-    let Some(pid) = text.trim().parse().ok().and_then(rustix::process::Pid::from_raw) else { return };
+    let Ok(text) = std::fs::read_to_string(folder.join("node.pid")) else {
+        return;
+    };
+    let Some(pid) = text.trim().parse().ok().and_then(rustix::process::Pid::from_raw) else {
+        return;
+    };
     let command = std::fs::read(format!("/proc/{}/cmdline", pid.as_raw_nonzero())).unwrap_or_default();
     let config = folder.join("node.toml");
-    let is_ours = command.split(|byte| *byte == 0).any(|argument| argument == config.as_os_str().as_encoded_bytes());
+    let is_ours = command
+        .split(|byte| *byte == 0)
+        .any(|argument| argument == config.as_os_str().as_encoded_bytes());
     if is_ours && let Err(error) = rustix::process::kill_process(pid, rustix::process::Signal::TERM) {
         tracing::debug!(%error, "node had ended already");
     }
@@ -150,7 +167,9 @@ fn spawn_node(config: &Path) -> Result<Child, Box<dyn Error>> {
 }
 
 async fn wait_until_up(config: &Path, child: &mut Child) -> Result<(), Box<dyn Error>> {
-    let storage = NodeConfig::load(config)?.storage.expect("the layout gives every node its devices");
+    let storage = NodeConfig::load(config)?
+        .storage
+        .expect("the layout gives every node its devices");
     let deadline = tokio::time::Instant::now() + NODE_PATIENCE;
     loop {
         if tokio::net::TcpStream::connect(storage.bind).await.is_ok() {
@@ -168,8 +187,16 @@ async fn wait_until_up(config: &Path, child: &mut Child) -> Result<(), Box<dyn E
 }
 
 fn print_welcome(address: SocketAddr, data: &Path, options: &DevOptions) {
-    let kept = if options.data.is_some() { "kept" } else { "removed at the end; --data DIR keeps it" };
-    let nodes = if options.processes { "four storage processes" } else { "everything in this process" };
+    let kept = if options.data.is_some() {
+        "kept"
+    } else {
+        "removed at the end; --data DIR keeps it"
+    };
+    let nodes = if options.processes {
+        "four storage processes"
+    } else {
+        "everything in this process"
+    };
     let data: PathBuf = data.to_owned();
     println!(
         "\

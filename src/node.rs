@@ -27,7 +27,11 @@ const TASK_DRAIN: Duration = Duration::from_secs(6);
 /// Runs what a configuration file names, until SIGTERM or Ctrl-C.
 pub async fn run(options: &NodeOptions) -> Result<(), Box<dyn Error>> {
     let config = NodeConfig::load(&options.config)?;
-    let log = LogOptions { filter: &config.log.filter, json: config.log.json, file: config.log.file.as_deref() };
+    let log = LogOptions {
+        filter: &config.log.filter,
+        json: config.log.json,
+        file: config.log.file.as_deref(),
+    };
     martlet_service::logging::init(&log)?;
     metrics::install();
     let (trigger, shutdown) = Shutdown::new();
@@ -41,7 +45,12 @@ pub async fn run(options: &NodeOptions) -> Result<(), Box<dyn Error>> {
         Some(proxy) => {
             let listener = TcpListener::bind(proxy.bind).await?;
             let handler = proxy_role::build(&config, proxy, &client, &clock)?;
-            Some(tokio::spawn(serve(listener, handler, ServeOptions::public("proxy"), shutdown.clone())))
+            Some(tokio::spawn(serve(
+                listener,
+                handler,
+                ServeOptions::public("proxy"),
+                shutdown.clone(),
+            )))
         }
         None => None,
     };
@@ -144,7 +153,12 @@ impl StorageNode {
             object,
             container,
             account,
-            replication: Arc::new(ReplicationServer::new(devices.clone(), salt, rings, clock.clone())),
+            replication: Arc::new(ReplicationServer::new(
+                devices.clone(),
+                salt,
+                rings,
+                clock.clone(),
+            )),
             pass: Arc::new(PassEndpoint(workers)),
             only: None,
         });
@@ -157,13 +171,23 @@ impl StorageNode {
                 None => router.clone(),
                 Some(server) => Arc::new(router.only(server)),
             };
-            let serving = serve(listener, handler, ServeOptions::internal("storage"), shutdown.clone());
+            let serving = serve(
+                listener,
+                handler,
+                ServeOptions::internal("storage"),
+                shutdown.clone(),
+            );
             tasks.spawn("storage listener", serving);
         }
         if let Some(path) = &storage.pid_file {
             std::fs::write(path, format!("{}\n", std::process::id()))?;
         }
-        Ok(StorageNode { devices, tasks, trigger, pid_file: storage.pid_file.clone() })
+        Ok(StorageNode {
+            devices,
+            tasks,
+            trigger,
+            pid_file: storage.pid_file.clone(),
+        })
     }
 
     /// Lets running requests end, stops the workers, closes the devices.
@@ -179,7 +203,10 @@ impl StorageNode {
 }
 
 /// Starts the workers of a node; they end with its shutdown.
-#[expect(clippy::too_many_arguments, reason = "the parts of a node, joined in one place")]
+#[expect(
+    clippy::too_many_arguments,
+    reason = "the parts of a node, joined in one place"
+)]
 fn spawn_workers(
     storage: &StorageConfig,
     devices: &DeviceSet,
@@ -205,7 +232,14 @@ fn spawn_workers(
             clock(),
             salt(),
         ),
-        Updater::new(settings.updater(), devices(), rings(), client.clone(), clock(), salt()),
+        Updater::new(
+            settings.updater(),
+            devices(),
+            rings(),
+            client.clone(),
+            clock(),
+            salt(),
+        ),
         Expirer::new(settings.expirer(addresses), devices(), rings(), clock(), salt()),
         tasks,
         shutdown.clone(),
@@ -221,7 +255,10 @@ async fn open_devices(config: &NodeConfig, storage: &StorageConfig) -> Result<De
     let reserve = parse_reserve(&storage.device.fallocate_reserve)?;
     let mut entries = Vec::new();
     for entry in &storage.devices {
-        let identity = DeviceIdentity { cluster: config.cluster.name.clone(), device: entry.name.clone() };
+        let identity = DeviceIdentity {
+            cluster: config.cluster.name.clone(),
+            device: entry.name.clone(),
+        };
         let device = DeviceConfig {
             reserve,
             inline_limit_bytes: storage.device.inline_limit_bytes,
@@ -248,15 +285,16 @@ pub fn load_rings(config: &NodeConfig) -> Result<Rings, Box<dyn Error>> {
         };
         objects.insert(policy.index, load(name)?);
     }
-    let set = RingSet { account: load("account.ring.gz".into())?, container: load("container.ring.gz".into())?, objects };
+    let set = RingSet {
+        account: load("account.ring.gz".into())?,
+        container: load("container.ring.gz".into())?,
+        objects,
+    };
     Ok(Rings::new(arc_swap::ArcSwap::from_pointee(set)))
 }
 
 /// Where the replicas of an account are: container servers owe them their counts.
-fn account_targets(
-    rings: Rings,
-    salt: HashSalt,
-) -> AccountTargets {
+fn account_targets(rings: Rings, salt: HashSalt) -> AccountTargets {
     Arc::new(move |account| {
         let rings = rings.load();
         let partition = rings.account.partition(&salt.hash(account, None, None));
@@ -276,7 +314,10 @@ pub fn format_device(path: &Path, cluster: &str, device: &str) -> Result<(), Box
     std::fs::create_dir_all(path)?;
     let is_empty = std::fs::read_dir(path)?.next().is_none();
     if is_empty {
-        let identity = DeviceIdentity { cluster: cluster.into(), device: device.into() };
+        let identity = DeviceIdentity {
+            cluster: cluster.into(),
+            device: device.into(),
+        };
         martlet_storage::Device::format(path, &identity)?;
     }
     Ok(())

@@ -30,7 +30,11 @@ pub fn build(
         let keys = Arc::new(TempAuthKeys(proxy.users()));
         proxy.set_s3(S3::new(s3.clone(), keys, proxy.inner(), clock.clone()));
     }
-    Ok(if role.expose_metrics { Arc::new(WithMetrics(proxy)) } else { proxy })
+    Ok(if role.expose_metrics {
+        Arc::new(WithMetrics(proxy))
+    } else {
+        proxy
+    })
 }
 
 /// S3 keys are tempauth's users: access key `account:user`, secret the user's key.

@@ -90,9 +90,10 @@ impl Handler for Router {
             Route::Nowhere => return answer(respond::text(StatusCode::BAD_REQUEST, "Invalid path")),
             Route::Pass => ("replicator", &self.pass),
             Route::Replication => ("replication", &self.replication),
-            Route::Server(Server::Object) => ("object", &self.object),
-            Route::Server(Server::Container) => ("container", &self.container),
-            Route::Server(Server::Account) => ("account", &self.account),
+            // These leave their own line for each request.
+            Route::Server(Server::Object) => return self.object.call(request),
+            Route::Server(Server::Container) => return self.container.call(request),
+            Route::Server(Server::Account) => return self.account.call(request),
         };
         Box::pin(logged(name, handler, request))
     }

@@ -10,9 +10,18 @@ const ALLOWED: &[(&str, &[&str])] = &[
     ("storage", &["protocol"]),
     ("service", &["protocol"]),
     ("node-client", &["protocol", "ring", "service"]),
-    ("object-server", &["protocol", "storage", "service", "node-client"]),
-    ("container-server", &["protocol", "storage", "service", "node-client"]),
-    ("replicator", &["protocol", "ring", "storage", "service", "node-client"]),
+    (
+        "object-server",
+        &["protocol", "storage", "service", "node-client"],
+    ),
+    (
+        "container-server",
+        &["protocol", "storage", "service", "node-client"],
+    ),
+    (
+        "replicator",
+        &["protocol", "ring", "storage", "service", "node-client"],
+    ),
     ("proxy", &["protocol", "ring", "service", "node-client"]),
     ("s3-shim", &["protocol", "service"]),
 ];
@@ -35,15 +44,25 @@ fn graph() -> Graph {
         .current_dir(env!("CARGO_MANIFEST_DIR"))
         .output()
         .expect("cargo runs");
-    assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
+    assert!(
+        output.status.success(),
+        "{}",
+        String::from_utf8_lossy(&output.stderr)
+    );
     let metadata: serde_json::Value = serde_json::from_slice(&output.stdout).expect("cargo prints JSON");
     let text = |value: &serde_json::Value| value.as_str().expect("a string").to_owned();
-    let packages = metadata["packages"].as_array().expect("a list of packages").iter();
+    let packages = metadata["packages"]
+        .as_array()
+        .expect("a list of packages")
+        .iter();
     packages
         .map(|package| {
             let dependencies = package["dependencies"].as_array().expect("a list").iter();
             let ordinary = dependencies.filter(|dependency| dependency["kind"].is_null());
-            (text(&package["name"]), ordinary.map(|dependency| text(&dependency["name"])).collect())
+            (
+                text(&package["name"]),
+                ordinary.map(|dependency| text(&dependency["name"])).collect(),
+            )
         })
         .collect()
 }
@@ -52,12 +71,17 @@ fn graph() -> Graph {
 fn forbidden(graph: &Graph) -> Vec<String> {
     let mut found = Vec::new();
     for (package, dependencies) in graph {
-        let Some(room) = package.strip_prefix("martlet-") else { continue };
+        let Some(room) = package.strip_prefix("martlet-") else {
+            continue;
+        };
         let Some((_, allowed)) = ALLOWED.iter().find(|(name, _)| *name == room) else {
             found.push(format!("{room} is a room without a line in the table"));
             continue;
         };
-        let never = NEVER.iter().find(|(name, _)| *name == room).map_or(&[][..], |(_, never)| never);
+        let never = NEVER
+            .iter()
+            .find(|(name, _)| *name == room)
+            .map_or(&[][..], |(_, never)| never);
         for dependency in dependencies {
             let bad = match dependency.strip_prefix("martlet-") {
                 Some(other) => !allowed.contains(&other),
@@ -76,18 +100,29 @@ fn rooms_know_only_what_they_may() {
     let graph = graph();
     assert_eq!(forbidden(&graph), Vec::<String>::new());
     let rooms = graph.keys().filter(|name| name.starts_with("martlet-")).count();
-    assert_eq!(rooms, ALLOWED.len(), "a line of the table names a room that is not there");
+    assert_eq!(
+        rooms,
+        ALLOWED.len(),
+        "a line of the table names a room that is not there"
+    );
 }
 
 #[test]
 fn a_planted_arrow_is_found() {
     let mut graph = graph();
-    graph.get_mut("martlet-proxy").unwrap().insert("martlet-storage".into());
+    graph
+        .get_mut("martlet-proxy")
+        .unwrap()
+        .insert("martlet-storage".into());
     graph.get_mut("martlet-ring").unwrap().insert("tokio".into());
     graph.insert("martlet-attic".into(), BTreeSet::new());
     let found = forbidden(&graph);
     assert_eq!(
         found,
-        ["attic is a room without a line in the table", "proxy -> martlet-storage", "ring -> tokio"]
+        [
+            "attic is a room without a line in the table",
+            "proxy -> martlet-storage",
+            "ring -> tokio"
+        ]
     );
 }

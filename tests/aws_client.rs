@@ -20,7 +20,10 @@ fn every_verb_works() {
     assert!(aws(&["ls"]).contains("bucket"));
     aws(&["sync", "tree", "s3://bucket/tree"]);
     let listed = aws(&["ls", "--recursive", "s3://bucket/"]);
-    assert!(listed.contains("tree/a b") && listed.contains("tree/deep/ü") && listed.lines().count() == 3, "{listed}");
+    assert!(
+        listed.contains("tree/a b") && listed.contains("tree/deep/ü") && listed.lines().count() == 3,
+        "{listed}"
+    );
     assert!(aws(&["ls", "s3://bucket/tree/"]).contains("PRE deep/"));
     aws(&["sync", "s3://bucket/tree", "back"]);
     files::assert_equal_trees(&folder.path().join("tree"), &folder.path().join("back"));
@@ -47,11 +50,27 @@ fn a_large_file_goes_up_in_parts_and_comes_back_equal() {
     let aws = |arguments: &[&str]| run(aws(&cluster.url(), folder.path()).args(arguments));
     aws(&["s3", "mb", "s3://bucket"]);
     aws(&["s3", "cp", "large", "s3://bucket/large", "--no-progress"]);
-    let etag = aws(&["s3api", "head-object", "--bucket", "bucket", "--key", "large", "--query", "ETag"]);
+    let etag = aws(&[
+        "s3api",
+        "head-object",
+        "--bucket",
+        "bucket",
+        "--key",
+        "large",
+        "--query",
+        "ETag",
+    ]);
     assert!(etag.contains('-'), "a multipart ETag says its parts: {etag}");
     aws(&["s3", "cp", "s3://bucket/large", "back", "--no-progress"]);
     files::assert_equal(&folder.path().join("large"), &folder.path().join("back"));
-    let uploads = aws(&["s3api", "list-multipart-uploads", "--bucket", "bucket", "--query", "Uploads"]);
+    let uploads = aws(&[
+        "s3api",
+        "list-multipart-uploads",
+        "--bucket",
+        "bucket",
+        "--query",
+        "Uploads",
+    ]);
     assert_eq!(uploads.trim(), "null", "an upload was left behind");
     aws(&["s3", "rm", "s3://bucket/large"]);
     aws(&["s3", "rb", "s3://bucket"]);
@@ -66,13 +85,35 @@ fn one_object_is_seen_through_both_doors() {
     std::fs::write(folder.path().join("from-s3"), "written through s3").unwrap();
     std::fs::write(folder.path().join("from-swift"), "written through swift").unwrap();
     aws(&["s3", "mb", "s3://both"]);
-    aws(&["s3", "cp", "from-s3", "s3://both/from-s3", "--metadata", "colour=red"]);
+    aws(&[
+        "s3",
+        "cp",
+        "from-s3",
+        "s3://both/from-s3",
+        "--metadata",
+        "colour=red",
+    ]);
     swift(&["upload", "both", "from-swift", "-H", "X-Object-Meta-Colour: blue"]);
     assert_eq!(swift(&["list", "both"]), "from-s3\nfrom-swift\n");
-    assert_eq!(swift(&["download", "both", "from-s3", "-o", "-"]), "written through s3");
+    assert_eq!(
+        swift(&["download", "both", "from-s3", "-o", "-"]),
+        "written through s3"
+    );
     assert!(swift(&["stat", "both", "from-s3"]).contains("Meta Colour: red"));
-    assert_eq!(aws(&["s3", "cp", "s3://both/from-swift", "-"]), "written through swift");
-    let colour = aws(&["s3api", "head-object", "--bucket", "both", "--key", "from-swift", "--query", "Metadata.colour"]);
+    assert_eq!(
+        aws(&["s3", "cp", "s3://both/from-swift", "-"]),
+        "written through swift"
+    );
+    let colour = aws(&[
+        "s3api",
+        "head-object",
+        "--bucket",
+        "both",
+        "--key",
+        "from-swift",
+        "--query",
+        "Metadata.colour",
+    ]);
     assert_eq!(colour.trim(), "\"blue\"");
     swift(&["delete", "both", "from-s3"]);
     assert!(!aws(&["s3", "ls", "s3://both/"]).contains("from-s3"));

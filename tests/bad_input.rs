@@ -6,7 +6,11 @@ use support::Cluster;
 use support::http::{Swift, raw, request};
 
 fn status_of(answer: &str) -> u16 {
-    answer.split_whitespace().nth(1).and_then(|status| status.parse().ok()).unwrap_or(0)
+    answer
+        .split_whitespace()
+        .nth(1)
+        .and_then(|status| status.parse().ok())
+        .unwrap_or(0)
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -14,7 +18,12 @@ async fn through_the_swift_door() {
     let cluster = Cluster::start();
     let user = Swift::login(cluster.address(), "test:tester", "testing").await;
     assert_eq!(user.call("PUT", "/box", &[], "").await.status, 201);
-    assert_eq!(user.call("PUT", "/box/kept", &[("x-object-meta-a", "1")], "0123456789").await.status, 201);
+    assert_eq!(
+        user.call("PUT", "/box/kept", &[("x-object-meta-a", "1")], "0123456789")
+            .await
+            .status,
+        201
+    );
 
     let long_name = "n".repeat(1025);
     let long_container = "c".repeat(257);
@@ -23,8 +32,20 @@ async fn through_the_swift_door() {
         ("PUT", "/box/%ff", &[], "", 412),
         ("PUT", &format!("/box/{long_name}"), &[], "", 400),
         ("PUT", &format!("/{long_container}"), &[], "", 400),
-        ("PUT", "/box/o", &[("x-object-meta-a", long_value.as_str())], "", 400),
-        ("PUT", "/box/o", &[("etag", "0123456789abcdef0123456789abcdef")], "body", 422),
+        (
+            "PUT",
+            "/box/o",
+            &[("x-object-meta-a", long_value.as_str())],
+            "",
+            400,
+        ),
+        (
+            "PUT",
+            "/box/o",
+            &[("etag", "0123456789abcdef0123456789abcdef")],
+            "body",
+            422,
+        ),
         ("PUT", "/box/o", &[("x-delete-at", "soon")], "", 400),
         ("PUT", "/box/o", &[("x-delete-at", "10")], "", 400),
         ("PUT", "/box/o", &[("x-delete-after", "-5")], "", 400),
@@ -48,15 +69,27 @@ async fn through_the_swift_door() {
     ];
     for (method, path, headers, body, expected) in cases {
         let answer = user.call(method, path, headers, body.to_string()).await;
-        assert_eq!(answer.status, *expected, "{method} {path} {headers:?}: {}", answer.text());
+        assert_eq!(
+            answer.status,
+            *expected,
+            "{method} {path} {headers:?}: {}",
+            answer.text()
+        );
     }
     // A malformed range is ignored, as HTTP asks.
     let whole = user.call("GET", "/box/kept", &[("range", "bytes=b-a")], "").await;
     assert_eq!((whole.status, whole.text().as_str()), (200, "0123456789"));
 
     let kept = user.call("GET", "/box/kept", &[], "").await;
-    assert_eq!((kept.text().as_str(), kept.header("x-object-meta-a")), ("0123456789", "1"));
-    assert_eq!(user.call("GET", "/box", &[], "").await.text(), "kept\n", "something was stored");
+    assert_eq!(
+        (kept.text().as_str(), kept.header("x-object-meta-a")),
+        ("0123456789", "1")
+    );
+    assert_eq!(
+        user.call("GET", "/box", &[], "").await.text(),
+        "kept\n",
+        "something was stored"
+    );
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -72,19 +105,32 @@ async fn broken_bodies_store_nothing() {
     };
     for (path, rest, expected) in [
         ("bad-length", "Content-Length: ten\r\n\r\n", 400),
-        ("bad-chunk", "Transfer-Encoding: chunked\r\n\r\nzz\r\nabc\r\n0\r\n\r\n", 400),
+        (
+            "bad-chunk",
+            "Transfer-Encoding: chunked\r\n\r\nzz\r\nabc\r\n0\r\n\r\n",
+            400,
+        ),
         ("bad-coding", "Transfer-Encoding: gzip\r\n\r\n", 400),
         ("huge", "Content-Length: 5368709123\r\n\r\n", 413),
     ] {
         let answer = raw(cluster.address(), head(path, rest).as_bytes());
         assert!((400..500).contains(&status_of(&answer)), "{path}: {answer}");
-        assert!(status_of(&answer) == expected || path.starts_with("bad"), "{path}: {answer}");
+        assert!(
+            status_of(&answer) == expected || path.starts_with("bad"),
+            "{path}: {answer}"
+        );
     }
     // Cut off in the middle, small and large, with and without a length.
     for (path, rest) in [
         ("short", "Content-Length: 100\r\n\r\nonly this".to_owned()),
-        ("short-large", format!("Content-Length: 1000000\r\n\r\n{}", "x".repeat(500_000))),
-        ("short-chunked", "Transfer-Encoding: chunked\r\n\r\n64\r\nonly this".to_owned()),
+        (
+            "short-large",
+            format!("Content-Length: 1000000\r\n\r\n{}", "x".repeat(500_000)),
+        ),
+        (
+            "short-chunked",
+            "Transfer-Encoding: chunked\r\n\r\n64\r\nonly this".to_owned(),
+        ),
     ] {
         use std::io::Write;
         let mut stream = std::net::TcpStream::connect(cluster.address()).unwrap();
@@ -93,11 +139,29 @@ async fn broken_bodies_store_nothing() {
         let mut answer = String::new();
         // The server may simply close: there is nobody left to tell.
         let _ = std::io::Read::read_to_string(&mut stream, &mut answer);
-        assert!(matches!(status_of(&answer), 0 | 400 | 408 | 499), "{path}: {answer}");
+        assert!(
+            matches!(status_of(&answer), 0 | 400 | 408 | 499),
+            "{path}: {answer}"
+        );
     }
-    assert_eq!(user.call("GET", "/box", &[], "").await.text(), "", "something was stored");
-    for path in ["bad-length", "bad-chunk", "huge", "short", "short-large", "short-chunked"] {
-        assert_eq!(user.call("GET", &format!("/box/{path}"), &[], "").await.status, 404, "{path}");
+    assert_eq!(
+        user.call("GET", "/box", &[], "").await.text(),
+        "",
+        "something was stored"
+    );
+    for path in [
+        "bad-length",
+        "bad-chunk",
+        "huge",
+        "short",
+        "short-large",
+        "short-chunked",
+    ] {
+        assert_eq!(
+            user.call("GET", &format!("/box/{path}"), &[], "").await.status,
+            404,
+            "{path}"
+        );
     }
 }
 
@@ -105,7 +169,12 @@ async fn broken_bodies_store_nothing() {
 async fn outsiders_cannot_speak_the_inner_language() {
     let cluster = Cluster::start();
     let user = Swift::login(cluster.address(), "test:tester", "testing").await;
-    assert_eq!(user.call("PUT", "/box", &[("x-container-sysmeta-evil", "1")], "").await.status, 201);
+    assert_eq!(
+        user.call("PUT", "/box", &[("x-container-sysmeta-evil", "1")], "")
+            .await
+            .status,
+        201
+    );
     let inner = [
         ("x-object-sysmeta-evil", "1"),
         ("x-backend-storage-policy-index", "1"),
@@ -118,14 +187,23 @@ async fn outsiders_cannot_speak_the_inner_language() {
     assert_eq!(user.call("PUT", "/box/o", &inner, "body").await.status, 201);
     let seen = user.call("GET", "/box/o", &[], "").await;
     assert_eq!(seen.header("etag"), "841a2d689ad86bd1611447453c22c6fc");
-    assert!(seen.header("x-timestamp") > "1000000000", "{}", seen.header("x-timestamp"));
+    assert!(
+        seen.header("x-timestamp") > "1000000000",
+        "{}",
+        seen.header("x-timestamp")
+    );
     for name in seen.headers.keys() {
-        assert!(!name.as_str().starts_with("x-backend") && !name.as_str().contains("sysmeta"), "{name} was shown");
+        assert!(
+            !name.as_str().starts_with("x-backend") && !name.as_str().contains("sysmeta"),
+            "{name} was shown"
+        );
     }
     assert_eq!(user.call("GET", "/box", &[], "").await.text(), "o\n");
     // Reserved names are the cluster's own.
     assert!((400..500).contains(&user.call("PUT", "/%00secret", &[], "").await.status));
-    let unsigned = request(cluster.address(), "PUT", "/v1/AUTH_test/box/x", &[], "body").await.unwrap();
+    let unsigned = request(cluster.address(), "PUT", "/v1/AUTH_test/box/x", &[], "body")
+        .await
+        .unwrap();
     assert_eq!(unsigned.status, 401);
 }
 
@@ -133,14 +211,44 @@ async fn outsiders_cannot_speak_the_inner_language() {
 async fn through_the_s3_door() {
     let cluster = Cluster::start();
     let cases: &[(&str, &str, &[(&str, &str)], u16, &str)] = &[
-        ("GET", "/", &[("authorization", "AWS nobody:xxxx"), ("date", "x")], 403, "<Code>"),
-        ("GET", "/", &[("authorization", "AWS4-HMAC-SHA256 nonsense")], 400, "<Code>"),
-        ("GET", "/bucket/key?X-Amz-Algorithm=AWS4-HMAC-SHA256", &[], 400, "<Code>"),
-        ("GET", "/bucket/key?AWSAccessKeyId=test:tester&Signature=x&Expires=1", &[], 403, "<Code>"),
+        (
+            "GET",
+            "/",
+            &[("authorization", "AWS nobody:xxxx"), ("date", "x")],
+            403,
+            "<Code>",
+        ),
+        (
+            "GET",
+            "/",
+            &[("authorization", "AWS4-HMAC-SHA256 nonsense")],
+            400,
+            "<Code>",
+        ),
+        (
+            "GET",
+            "/bucket/key?X-Amz-Algorithm=AWS4-HMAC-SHA256",
+            &[],
+            400,
+            "<Code>",
+        ),
+        (
+            "GET",
+            "/bucket/key?AWSAccessKeyId=test:tester&Signature=x&Expires=1",
+            &[],
+            403,
+            "<Code>",
+        ),
     ];
     for (method, path, headers, status, code) in cases {
-        let answer = request(cluster.address(), method, path, headers, "").await.unwrap();
+        let answer = request(cluster.address(), method, path, headers, "")
+            .await
+            .unwrap();
         assert!(answer.text().contains(code), "{path}: {}", answer.text());
-        assert!(answer.status == *status || (400..404).contains(&answer.status), "{path}: {}", answer.status);
+        assert!(
+            answer.status == *status || (400..404).contains(&answer.status),
+            "{path}: {}",
+            answer.status
+        );
     }
 }

@@ -11,10 +11,18 @@ use support::{Cluster, files};
 /// Turns over one bit of every place in a file where `needle` stands; how many there were.
 fn flip_bits(path: &Path, needle: &[u8]) -> usize {
     let mut content = Vec::new();
-    let mut file = std::fs::OpenOptions::new().read(true).write(true).open(path).expect("the file opens");
+    let mut file = std::fs::OpenOptions::new()
+        .read(true)
+        .write(true)
+        .open(path)
+        .expect("the file opens");
     file.read_to_end(&mut content).expect("it can be read");
-    let places: Vec<usize> =
-        content.windows(needle.len()).enumerate().filter(|(_, window)| *window == needle).map(|(at, _)| at).collect();
+    let places: Vec<usize> = content
+        .windows(needle.len())
+        .enumerate()
+        .filter(|(_, window)| *window == needle)
+        .map(|(at, _)| at)
+        .collect();
     for at in &places {
         file.seek(SeekFrom::Start(*at as u64)).expect("it can be sought");
         file.write_all(&[content[*at] ^ 1]).expect("it can be written");
@@ -25,12 +33,19 @@ fn flip_bits(path: &Path, needle: &[u8]) -> usize {
 
 /// Flips the needle wherever it stands below a folder.
 fn damage(folder: &Path, needle: &[u8]) -> usize {
-    files::below(folder).iter().map(|path| flip_bits(path, needle)).sum()
+    files::below(folder)
+        .iter()
+        .map(|path| flip_bits(path, needle))
+        .sum()
 }
 
 fn quarantined(folder: &Path) -> Vec<PathBuf> {
     let quarantine = folder.join("quarantine");
-    if quarantine.is_dir() { files::below(&quarantine) } else { Vec::new() }
+    if quarantine.is_dir() {
+        files::below(&quarantine)
+    } else {
+        Vec::new()
+    }
 }
 
 /// Writes an object, damages the copy on its first primary's disk while that node is down, and looks what happens.
@@ -38,13 +53,19 @@ async fn a_damaged_copy_comes_back(body: Vec<u8>, needle: &[u8]) {
     let mut cluster = Cluster::start_processes();
     let user = Swift::login(cluster.address(), "test:tester", "testing").await;
     assert_eq!(user.call("PUT", "/box", &[], "").await.status, 201);
-    assert_eq!(user.call("PUT", "/box/object", &[], body.clone()).await.status, 201);
+    assert_eq!(
+        user.call("PUT", "/box/object", &[], body.clone()).await.status,
+        201
+    );
     let placement = Placement::of(&cluster);
     let damaged = placement.primaries("AUTH_test", "box", "object")[0];
     // The needle stands in body files; small bodies are in the index's files once the node has ended.
     cluster.stop();
     let disk = cluster.node_folder(damaged).join("disk");
-    assert!(damage(&disk, needle) > 0, "the body is not on the disk as it was sent");
+    assert!(
+        damage(&disk, needle) > 0,
+        "the body is not on the disk as it was sent"
+    );
     cluster.start_again();
 
     let user = Swift::login(cluster.address(), "test:tester", "testing").await;
@@ -60,7 +81,10 @@ async fn a_damaged_copy_comes_back(body: Vec<u8>, needle: &[u8]) {
     assert!(!quarantined(&disk).is_empty(), "nothing was put aside");
     cluster.pass();
     let copies = placement.copies("AUTH_test", "box", "object").await;
-    assert!(copies.iter().all(|copy| copy.status == 200 && copy.body == body), "the copy did not come back");
+    assert!(
+        copies.iter().all(|copy| copy.status == 200 && copy.body == body),
+        "the copy did not come back"
+    );
 }
 
 #[tokio::test(flavor = "multi_thread")]

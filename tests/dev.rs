@@ -12,7 +12,12 @@ async fn data_is_kept_over_a_restart() {
     let mut cluster = Cluster::start();
     let user = Swift::login(cluster.address(), "test:tester", "testing").await;
     assert_eq!(user.call("PUT", "/box", &[], "").await.status, 201);
-    assert_eq!(user.call("PUT", "/box/note", &[("x-object-meta-colour", "red")], "hello").await.status, 201);
+    assert_eq!(
+        user.call("PUT", "/box/note", &[("x-object-meta-colour", "red")], "hello")
+            .await
+            .status,
+        201
+    );
 
     let took = cluster.stop();
     assert!(took < Duration::from_secs(10), "ending took {took:?}");
@@ -20,7 +25,14 @@ async fn data_is_kept_over_a_restart() {
 
     let user = Swift::login(cluster.address(), "test:tester", "testing").await;
     let note = user.call("GET", "/box/note", &[], "").await;
-    assert_eq!((note.status, note.text().as_str(), note.header("x-object-meta-colour")), (200, "hello", "red"));
+    assert_eq!(
+        (
+            note.status,
+            note.text().as_str(),
+            note.header("x-object-meta-colour")
+        ),
+        (200, "hello", "red")
+    );
     assert_eq!(user.call("GET", "/box", &[], "").await.text(), "note\n");
 }
 
@@ -42,11 +54,25 @@ async fn every_sample_user_may_do_what_swifts_sample_says() {
     assert_eq!(no_admin.call("PUT", "/not-mine", &[], "").await.status, 403);
     let reseller = Swift::login(address, "admin:admin", "admin").await;
     let token = [("x-auth-token", reseller.token.as_str())];
-    let other = request(address, "HEAD", "/v1/AUTH_test2", &token, "").await.unwrap();
+    let other = request(address, "HEAD", "/v1/AUTH_test2", &token, "")
+        .await
+        .unwrap();
     assert_eq!(other.status, 204);
-    assert_eq!(request(address, "GET", "/v1/AUTH_test", &[], "").await.unwrap().status, 401);
+    assert_eq!(
+        request(address, "GET", "/v1/AUTH_test", &[], "")
+            .await
+            .unwrap()
+            .status,
+        401
+    );
     let wrong = [("x-auth-user", "test:tester"), ("x-auth-key", "wrong")];
-    assert_eq!(request(address, "GET", "/auth/v1.0", &wrong, "").await.unwrap().status, 401);
+    assert_eq!(
+        request(address, "GET", "/auth/v1.0", &wrong, "")
+            .await
+            .unwrap()
+            .status,
+        401
+    );
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -83,7 +109,9 @@ async fn nodes_are_processes_that_can_be_replaced() {
     let killed = cluster.node_pid(2);
     let _replacement = cluster.restart_node(2);
     assert_ne!(cluster.node_pid(2), killed);
-    let pids: Vec<_> = (1..=NODES).map(|number| cluster.node_pid(number).expect("a pid file")).collect();
+    let pids: Vec<_> = (1..=NODES)
+        .map(|number| cluster.node_pid(number).expect("a pid file"))
+        .collect();
     let took = cluster.stop();
     assert!(took < Duration::from_secs(15), "ending took {took:?}");
     assert!(!pids.into_iter().any(is_running), "a node outlived the cluster");
@@ -96,8 +124,14 @@ fn a_misspelt_key_is_refused_at_start_with_the_right_one() {
     let config = cluster.node_folder(1).join("node.toml");
     let text = std::fs::read_to_string(&config).unwrap();
     std::fs::write(&config, text.replace("fallocate_reserve", "fallocate_reserv")).unwrap();
-    let output =
-        Command::new(env!("CARGO_BIN_EXE_martlet")).args(["node", "--config"]).arg(&config).output().unwrap();
+    let output = Command::new(env!("CARGO_BIN_EXE_martlet"))
+        .args(["node", "--config"])
+        .arg(&config)
+        .output()
+        .unwrap();
     let errors = String::from_utf8_lossy(&output.stderr);
-    assert!(!output.status.success() && errors.contains("did you mean `fallocate_reserve`?"), "{errors}");
+    assert!(
+        !output.status.success() && errors.contains("did you mean `fallocate_reserve`?"),
+        "{errors}"
+    );
 }

@@ -49,7 +49,11 @@ impl Writer {
         let (key, delete, length) = {
             let mut random = rand::rng();
             // Bodies on both sides of the inline limit.
-            let length = if random.random_bool(0.2) { 150_000 } else { random.random_range(1..5_000) };
+            let length = if random.random_bool(0.2) {
+                150_000
+            } else {
+                random.random_range(1..5_000)
+            };
             (random.random_range(0..KEYS), random.random_bool(0.25), length)
         };
         let wanted = (!delete).then(|| {
@@ -59,13 +63,24 @@ impl Writer {
         });
         self.keys[key].attempts.push(wanted.clone());
         let answer = match &wanted {
-            Some(body) => self.user.try_call("PUT", &self.path(key), &[], body.clone()).await,
+            Some(body) => {
+                self.user
+                    .try_call("PUT", &self.path(key), &[], body.clone())
+                    .await
+            }
             None => self.user.try_call("DELETE", &self.path(key), &[], "").await,
         };
         let status = answer.map_or(0, |answer| answer.status);
-        let done = if wanted.is_some() { status == 201 } else { status == 204 || status == 404 };
+        let done = if wanted.is_some() {
+            status == 201
+        } else {
+            status == 204 || status == 404
+        };
         if done {
-            self.keys[key] = Key { acknowledged: wanted, attempts: Vec::new() };
+            self.keys[key] = Key {
+                acknowledged: wanted,
+                attempts: Vec::new(),
+            };
             self.acknowledged.fetch_add(1, Ordering::SeqCst);
         }
         let read = rand::rng().random_range(0..KEYS);
@@ -77,7 +92,11 @@ impl Writer {
         let found = match answer.status {
             200 => Some(answer.body.to_vec()),
             404 => None,
-            status => panic!("a read of {} failed with {status}: {}", self.path(key), answer.text()),
+            status => panic!(
+                "a read of {} failed with {status}: {}",
+                self.path(key),
+                answer.text()
+            ),
         };
         let shown = |body: &Option<Vec<u8>>| body.as_ref().map(|body| (body.len(), body[0]));
         assert!(
@@ -117,7 +136,9 @@ async fn progress(acknowledged: &AtomicUsize, writes: usize) {
             tokio::time::sleep(std::time::Duration::from_millis(1)).await;
         }
     };
-    tokio::time::timeout(support::PATIENCE, reached).await.expect("writes go on being acknowledged");
+    tokio::time::timeout(support::PATIENCE, reached)
+        .await
+        .expect("writes go on being acknowledged");
 }
 
 /// Every primary holds the same of every key, and it is what the writers know.
@@ -125,15 +146,24 @@ async fn assert_copies_agree(cluster: &Cluster, writers: &[Writer]) {
     let placement = Placement::of(cluster);
     for writer in writers {
         for (at, key) in writer.keys.iter().enumerate() {
-            let copies = placement.copies("AUTH_test", "load", &name(writer.number, at)).await;
+            let copies = placement
+                .copies("AUTH_test", "load", &name(writer.number, at))
+                .await;
             assert!(
                 copies.windows(2).all(|pair| pair[0] == pair[1]),
                 "copies of {} differ: {:?}",
                 name(writer.number, at),
-                copies.iter().map(|copy| (copy.status, &copy.timestamp, copy.body.len())).collect::<Vec<_>>(),
+                copies
+                    .iter()
+                    .map(|copy| (copy.status, &copy.timestamp, copy.body.len()))
+                    .collect::<Vec<_>>(),
             );
             let found = (copies[0].status == 200).then(|| copies[0].body.to_vec());
-            assert!(key.allows(&found), "{}: all copies agree on something else", name(writer.number, at));
+            assert!(
+                key.allows(&found),
+                "{}: all copies agree on something else",
+                name(writer.number, at)
+            );
         }
     }
 }
@@ -143,9 +173,18 @@ async fn assert_listing_agrees(user: &Swift, writers: &[Writer]) {
     let listing = user.call("GET", "/load", &[], "").await.text();
     let listed: std::collections::BTreeSet<&str> = listing.lines().collect();
     for writer in writers {
-        for (at, key) in writer.keys.iter().enumerate().filter(|(_, key)| key.attempts.is_empty()) {
+        for (at, key) in writer
+            .keys
+            .iter()
+            .enumerate()
+            .filter(|(_, key)| key.attempts.is_empty())
+        {
             let name = name(writer.number, at);
-            assert_eq!(listed.contains(name.as_str()), key.acknowledged.is_some(), "{name} in the listing");
+            assert_eq!(
+                listed.contains(name.as_str()),
+                key.acknowledged.is_some(),
+                "{name} in the listing"
+            );
         }
     }
 }
@@ -212,11 +251,18 @@ async fn everything_is_killed_at_once() {
                         let delete = rand::rng().random_bool(0.25);
                         let wanted = (!delete).then_some(body);
                         writer.keys[key].attempts.push(wanted.clone());
-                        let (method, body) = if delete { ("DELETE", vec![]) } else { ("PUT", wanted.clone().unwrap()) };
+                        let (method, body) = if delete {
+                            ("DELETE", vec![])
+                        } else {
+                            ("PUT", wanted.clone().unwrap())
+                        };
                         let answer = writer.user.try_call(method, &writer.path(key), &[], body).await;
                         match answer.map(|answer| answer.status) {
                             Some(201 | 204 | 404) => {
-                                writer.keys[key] = Key { acknowledged: wanted, attempts: Vec::new() };
+                                writer.keys[key] = Key {
+                                    acknowledged: wanted,
+                                    attempts: Vec::new(),
+                                };
                                 writer.acknowledged.fetch_add(1, Ordering::SeqCst);
                             }
                             _ => return writer,

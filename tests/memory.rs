@@ -10,7 +10,9 @@ const LIMIT_BYTES: u64 = 512 << 20;
 const CLIENTS: usize = 8;
 
 fn resident(cluster: &Cluster) -> u64 {
-    let nodes = (1..=NODES).filter_map(|number| cluster.node_pid(number)).map(|pid| pid as u32);
+    let nodes = (1..=NODES)
+        .filter_map(|number| cluster.node_pid(number))
+        .map(|pid| pid as u32);
     let mut pids: Vec<u32> = nodes.chain([cluster.pid()]).collect();
     pids.sort_unstable();
     pids.dedup();

@@ -8,11 +8,15 @@ use support::{Cluster, files};
 
 /// Every source file of the crates this is built from: thousands of real files in real folders.
 fn crate_sources() -> PathBuf {
-    let cargo_home = std::env::var_os("CARGO_HOME").map(PathBuf::from).unwrap_or_else(|| {
-        PathBuf::from(std::env::var_os("HOME").expect("HOME is set")).join(".cargo")
-    });
+    let cargo_home = std::env::var_os("CARGO_HOME")
+        .map(PathBuf::from)
+        .unwrap_or_else(|| PathBuf::from(std::env::var_os("HOME").expect("HOME is set")).join(".cargo"));
     let registries = std::fs::read_dir(cargo_home.join("registry/src")).expect("cargo keeps sources");
-    registries.flatten().map(|entry| entry.path()).next().expect("one registry at least")
+    registries
+        .flatten()
+        .map(|entry| entry.path())
+        .next()
+        .expect("one registry at least")
 }
 
 /// Links a few thousand files into a folder of the test's own.
@@ -41,7 +45,9 @@ fn a_tree_of_thousands_of_files_comes_back_equal() {
     let listed = run(swift(&cluster.url(), folder.path()).args(["list", "sources"]));
     assert_eq!(listed.lines().count(), count);
     let back = folder.path().join("back");
-    run(swift(&cluster.url(), folder.path()).args(["download", "sources", "--output-dir"]).arg(&back));
+    run(swift(&cluster.url(), folder.path())
+        .args(["download", "sources", "--output-dir"])
+        .arg(&back));
     files::assert_equal_trees(&folder.path().join("tree"), &back.join("tree"));
     let stat = run(swift(&cluster.url(), folder.path()).args(["stat", "sources"]));
     assert!(stat.contains(&format!("Objects: {count}")), "{stat}");
@@ -59,7 +65,9 @@ fn a_large_file_in_segments_comes_back_equal() {
     for (container, way) in [("static", "--use-slo"), ("dynamic", "--use-dlo")] {
         run(swift(&cluster.url(), folder.path()).args(["upload", container, "large", "-S", &segment, way]));
         let back = folder.path().join("back");
-        run(swift(&cluster.url(), folder.path()).args(["download", container, "large", "-o"]).arg(&back));
+        run(swift(&cluster.url(), folder.path())
+            .args(["download", container, "large", "-o"])
+            .arg(&back));
         files::assert_equal(&folder.path().join("large"), &back);
         run(swift(&cluster.url(), folder.path()).args(["delete", container, "large"]));
         let left = run(swift(&cluster.url(), folder.path()).args(["list", &format!("{container}_segments")]));
@@ -76,13 +84,22 @@ fn metadata_acls_and_copies_work_from_the_command_line() {
     run(swift().args(["upload", "box", "a file", "-H", "X-Object-Meta-Colour: blue"]));
     run(swift().args(["post", "box", "-r", ".r:*,.rlistings", "-m", "Shelf: 3"]));
     let stat = run(swift().args(["stat", "box"]));
-    assert!(stat.contains("Read ACL: .r:*,.rlistings") && stat.contains("Meta Shelf: 3"), "{stat}");
+    assert!(
+        stat.contains("Read ACL: .r:*,.rlistings") && stat.contains("Meta Shelf: 3"),
+        "{stat}"
+    );
     run(swift().args(["copy", "-d", "/box/copied", "box", "a file"]));
     let stat = run(swift().args(["stat", "box", "copied"]));
     assert!(stat.contains("Meta Colour: blue"), "{stat}");
     run(swift().args(["post", "box", "copied", "-m", "Colour: green"]));
     let stat = run(swift().args(["stat", "box", "copied"]));
-    assert!(stat.contains("Meta Colour: green") && stat.contains("Content Length: 8"), "{stat}");
+    assert!(
+        stat.contains("Meta Colour: green") && stat.contains("Content Length: 8"),
+        "{stat}"
+    );
     let capabilities = run(swift().arg("capabilities"));
-    assert!(capabilities.contains("slo") && capabilities.contains("tempauth"), "{capabilities}");
+    assert!(
+        capabilities.contains("slo") && capabilities.contains("tempauth"),
+        "{capabilities}"
+    );
 }

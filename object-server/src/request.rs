@@ -24,11 +24,12 @@ pub(crate) struct Address<'r> {
 }
 
 impl<'r> Address<'r> {
-    pub fn parse(path: &'r str, headers: &HeaderMap, config: &ObjectServerConfig) -> Result<Self, Refusal> {
-        let policy = policy(headers, config)?;
+    pub fn parse(path: &'r str, map: &HeaderMap, config: &ObjectServerConfig) -> Result<Self, Refusal> {
+        let policy = policy(map, config)?;
+        let allows_reserved = headers::is_true(map, header::X_BACKEND_ALLOW_RESERVED_NAMES);
         let mut segments = path.strip_prefix('/').unwrap_or_default().splitn(5, '/');
         let mut next = || match segments.next() {
-            Some(segment) if !segment.is_empty() => decode(segment),
+            Some(segment) if !segment.is_empty() => decode(segment, allows_reserved),
             _ => Err(Refusal::bad_request(format!("Invalid path: {path}"))),
         };
         let (device, partition, account, container, object) = (next()?, next()?, next()?, next()?, next()?);
@@ -62,13 +63,14 @@ impl<'r> Address<'r> {
 }
 
 /// Decodes one segment, without a copy when nothing in it is encoded.
-fn decode(segment: &str) -> Result<Cow<'_, str>, Refusal> {
+fn decode(segment: &str, allows_reserved: bool) -> Result<Cow<'_, str>, Refusal> {
     let refused = || Refusal::precondition_failed("Invalid UTF8 or contains NULL");
     let text = match segment.contains('%') {
         true => Cow::Owned(percent::unquote(segment).map_err(|_| refused())?),
         false => Cow::Borrowed(segment),
     };
-    if text.contains('\0') {
+    // Names with NUL are the cluster's own; clients are kept from saying them at the proxy.
+    if text.contains('\0') && !allows_reserved {
         Err(refused())
     } else {
         Ok(text)

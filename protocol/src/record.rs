@@ -113,7 +113,8 @@ impl ObjectRecord {
     /// The metadata in force: from the newest POST what a POST replaces, the rest from the PUT.
     pub fn metadata(&self) -> Metadata {
         let live = self.live_metadata();
-        live.map(|(name, value)| (name.to_owned(), value.to_owned())).collect()
+        live.map(|(name, value)| (name.to_owned(), value.to_owned()))
+            .collect()
     }
 
     /// The same without a copy.

@@ -31,9 +31,15 @@ pub fn clean(header: &str, value: &str) -> Result<String, String> {
             Some(host) => ("-", host.trim()),
             None => ("", second),
         };
-        let host = if host == "*" { host } else { host.strip_prefix('*').map_or(host, str::trim) };
+        let host = if host == "*" {
+            host
+        } else {
+            host.strip_prefix('*').map_or(host, str::trim)
+        };
         if host.is_empty() || host == "." {
-            return Err(format!("No host/domain value after referrer designation in ACL: '{item}'"));
+            return Err(format!(
+                "No host/domain value after referrer designation in ACL: '{item}'"
+            ));
         }
         kept.push(format!(".r:{sign}{host}"));
     }
@@ -54,7 +60,9 @@ impl ContainerAcl {
         for item in text.split(',').filter(|item| !item.is_empty()) {
             match item.strip_prefix(".r:") {
                 Some(referrer) => acl.referrers.push(referrer.to_owned()),
-                None => acl.groups.push(percent::unquote(item).unwrap_or_else(|_| item.to_owned())),
+                None => acl
+                    .groups
+                    .push(percent::unquote(item).unwrap_or_else(|_| item.to_owned())),
             }
         }
         acl
@@ -63,13 +71,20 @@ impl ContainerAcl {
     /// Whether anyone who comes from that page may read. The last entry that matches wins.
     pub fn allows_referrer(&self, referer: Option<&str>) -> bool {
         let parsed = referer.and_then(|text| text.parse::<Uri>().ok());
-        let host = parsed.as_ref().and_then(Uri::host).unwrap_or("unknown").to_ascii_lowercase();
-        let matches = |pattern: &str| pattern == host || (pattern.starts_with('.') && host.ends_with(pattern));
-        self.referrers.iter().fold(false, |allowed, entry| match entry.strip_prefix('-') {
-            Some(denied) if matches(denied) => false,
-            None if entry == "*" || matches(entry) => true,
-            Some(_) | None => allowed,
-        })
+        let host = parsed
+            .as_ref()
+            .and_then(Uri::host)
+            .unwrap_or("unknown")
+            .to_ascii_lowercase();
+        let matches =
+            |pattern: &str| pattern == host || (pattern.starts_with('.') && host.ends_with(pattern));
+        self.referrers
+            .iter()
+            .fold(false, |allowed, entry| match entry.strip_prefix('-') {
+                Some(denied) if matches(denied) => false,
+                None if entry == "*" || matches(entry) => true,
+                Some(_) | None => allowed,
+            })
     }
 
     /// Whether readers by referrer may also list.
@@ -80,7 +95,9 @@ impl ContainerAcl {
     /// Whether one of the user's groups is named. `*:*` names everyone who has logged in, `account:*` every user of an
     /// account.
     pub fn names_any_of(&self, groups: &[String]) -> bool {
-        groups.iter().any(|own| self.groups.iter().any(|named| is_named(named, own)))
+        groups
+            .iter()
+            .any(|own| self.groups.iter().any(|named| is_named(named, own)))
     }
 }
 
@@ -114,12 +131,22 @@ pub enum AccountRight {
 impl AccountAcl {
     /// Reads the stored form; anything malformed grants nothing.
     pub fn parse(text: &str) -> Self {
-        let Ok(Value::Object(map)) = serde_json::from_str(text) else { return AccountAcl::default() };
+        let Ok(Value::Object(map)) = serde_json::from_str(text) else {
+            return AccountAcl::default();
+        };
         let list = |key: &str| -> Vec<String> {
             let items = map.get(key).and_then(Value::as_array);
-            items.into_iter().flatten().filter_map(|item| item.as_str().map(str::to_owned)).collect()
+            items
+                .into_iter()
+                .flatten()
+                .filter_map(|item| item.as_str().map(str::to_owned))
+                .collect()
         };
-        AccountAcl { admin: list("admin"), read_write: list("read-write"), read_only: list("read-only") }
+        AccountAcl {
+            admin: list("admin"),
+            read_write: list("read-write"),
+            read_only: list("read-only"),
+        }
     }
 
     /// The most a user with these groups may do.
@@ -177,11 +204,31 @@ mod tests {
             ("x-container-read", "*:*", Ok("*:*")),
             ("x-container-write", "test:tester", Ok("test:tester")),
             ("x-container-read", "", Ok("")),
-            ("x-container-write", ".r:*", Err("Referrers not allowed in write ACL: '.r:*'")),
-            ("x-container-read", ".r:", Err("No host/domain value after referrer designation in ACL: '.r:'")),
-            ("x-container-read", ".r:-", Err("No host/domain value after referrer designation in ACL: '.r:-'")),
-            ("x-container-read", ".r:*.", Err("No host/domain value after referrer designation in ACL: '.r:*.'")),
-            ("x-container-read", ".unknown:x", Err("Unknown designator '.unknown' in ACL: '.unknown:x'")),
+            (
+                "x-container-write",
+                ".r:*",
+                Err("Referrers not allowed in write ACL: '.r:*'"),
+            ),
+            (
+                "x-container-read",
+                ".r:",
+                Err("No host/domain value after referrer designation in ACL: '.r:'"),
+            ),
+            (
+                "x-container-read",
+                ".r:-",
+                Err("No host/domain value after referrer designation in ACL: '.r:-'"),
+            ),
+            (
+                "x-container-read",
+                ".r:*.",
+                Err("No host/domain value after referrer designation in ACL: '.r:*.'"),
+            ),
+            (
+                "x-container-read",
+                ".unknown:x",
+                Err("Unknown designator '.unknown' in ACL: '.unknown:x'"),
+            ),
         ] {
             let expected = expected.map(str::to_owned).map_err(str::to_owned);
             assert_eq!(clean(header, value), expected, "{header}: {value}");
@@ -203,7 +250,11 @@ mod tests {
             (".r:a.com", Some("not a url at all %%"), false),
             ("bob", Some("http://a.com"), false),
         ] {
-            assert_eq!(ContainerAcl::parse(acl).allows_referrer(referer), expected, "{acl} {referer:?}");
+            assert_eq!(
+                ContainerAcl::parse(acl).allows_referrer(referer),
+                expected,
+                "{acl} {referer:?}"
+            );
         }
         assert!(ContainerAcl::parse(".r:*,.rlistings").allows_listings());
         assert!(!ContainerAcl::parse(".r:*").allows_listings());

@@ -43,7 +43,10 @@ pub struct GatekeeperConfig {
 
 impl Default for GatekeeperConfig {
     fn default() -> Self {
-        GatekeeperConfig { shunt_inbound_x_timestamp: true, allow_reserved_names_header: false }
+        GatekeeperConfig {
+            shunt_inbound_x_timestamp: true,
+            allow_reserved_names_header: false,
+        }
     }
 }
 
@@ -124,7 +127,10 @@ impl Default for TempAuthConfig {
     fn default() -> Self {
         TempAuthConfig {
             users: BTreeMap::new(),
-            reseller_prefixes: vec![ResellerPrefix { name: "AUTH".into(), require_group: None }],
+            reseller_prefixes: vec![ResellerPrefix {
+                name: "AUTH".into(),
+                require_group: None,
+            }],
             auth_prefix: "/auth/".into(),
             token_life: 86_400,
             max_tokens: 100_000,
@@ -147,7 +153,11 @@ pub struct CorsConfig {
 
 impl Default for CorsConfig {
     fn default() -> Self {
-        CorsConfig { cors_allow_origin: Vec::new(), cors_expose_headers: Vec::new(), strict_cors_mode: true }
+        CorsConfig {
+            cors_allow_origin: Vec::new(),
+            cors_expose_headers: Vec::new(),
+            strict_cors_mode: true,
+        }
     }
 }
 

@@ -23,7 +23,11 @@ struct Inner {
 
 impl Context {
     pub fn new(trans_id: String) -> Self {
-        Context(Arc::new(Inner { trans_id, started: Instant::now(), user: OnceLock::new() }))
+        Context(Arc::new(Inner {
+            trans_id,
+            started: Instant::now(),
+            user: OnceLock::new(),
+        }))
     }
 
     pub fn trans_id(&self) -> &str {
@@ -56,10 +60,11 @@ pub fn context(request: &Request) -> Option<&Context> {
 /// Who is asking; `None` is nobody in particular.
 pub fn identity(request: &Request) -> Option<Arc<Identity>> {
     let extensions = request.extensions();
-    extensions
-        .get::<Arc<Identity>>()
-        .cloned()
-        .or_else(|| extensions.get::<Identity>().map(|identity| Arc::new(identity.clone())))
+    extensions.get::<Arc<Identity>>().cloned().or_else(|| {
+        extensions
+            .get::<Identity>()
+            .map(|identity| Arc::new(identity.clone()))
+    })
 }
 
 /// What the request is about. Outside requests have it from the `paths` step; inner ones from their path.
@@ -72,13 +77,19 @@ pub fn target(request: &Request) -> Option<Arc<Target>> {
 
 fn parse_target(uri: &Uri) -> Option<Target> {
     let path = percent::unquote(uri.path()).ok()?;
-    let rest = path.strip_prefix("/v1/").or_else(|| path.strip_prefix("/v1.0/"))?;
+    let rest = path
+        .strip_prefix("/v1/")
+        .or_else(|| path.strip_prefix("/v1.0/"))?;
     Target::parse(rest).ok()
 }
 
 /// The query; one that is not UTF-8 reads as empty, the `paths` step has refused it before.
 pub fn query(request: &Request) -> Query {
-    request.uri().query().and_then(|text| Query::parse(text).ok()).unwrap_or_default()
+    request
+        .uri()
+        .query()
+        .and_then(|text| Query::parse(text).ok())
+        .unwrap_or_default()
 }
 
 /// `/v1/a/c/o?query` as a URI. Quoted text always makes one; the root stands in if it did not.
@@ -103,7 +114,9 @@ pub fn allows_reserved_names(headers: &HeaderMap) -> bool {
 
 /// Swift's idea of a true value.
 pub fn is_true(text: &str) -> bool {
-    ["true", "1", "yes", "on", "t", "y"].iter().any(|word| text.eq_ignore_ascii_case(word))
+    ["true", "1", "yes", "on", "t", "y"]
+        .iter()
+        .any(|word| text.eq_ignore_ascii_case(word))
 }
 
 /// What a request passes on to the requests made on its behalf. Taken before the request itself goes on.
@@ -116,8 +129,13 @@ pub struct Origin {
 }
 
 /// Headers that requests made on behalf of another carry on.
-const PASSED_ON: [&str; 5] =
-    ["x-trans-id", "user-agent", "referer", header::X_OPEN_EXPIRED, header::X_BACKEND_ALLOW_RESERVED_NAMES];
+const PASSED_ON: [&str; 5] = [
+    "x-trans-id",
+    "user-agent",
+    "referer",
+    header::X_OPEN_EXPIRED,
+    header::X_BACKEND_ALLOW_RESERVED_NAMES,
+];
 
 impl Origin {
     pub fn of(request: &Request) -> Self {

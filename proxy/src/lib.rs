@@ -63,7 +63,11 @@ impl Proxy {
         clock: Clock,
     ) -> Arc<Proxy> {
         let users = Arc::new(Users::new(&config.tempauth));
-        let tokens = Tokens::new(users.token_prefix(), config.tempauth.token_life, config.tempauth.max_tokens);
+        let tokens = Tokens::new(
+            users.token_prefix(),
+            config.tempauth.token_life,
+            config.tempauth.max_tokens,
+        );
         let core = Core::new(
             config.app.clone(),
             rings,
@@ -74,9 +78,21 @@ impl Proxy {
             clock.clone(),
         );
         let s3 = OnceLock::new();
-        let without_parts =
-            moka::future::Cache::builder().max_capacity(10_000).time_to_live(Duration::from_secs(10)).build();
-        let edge = Edge { config, core, users, tokens, policies, clock, tasks: Tasks::new(), without_parts, s3 };
+        let without_parts = moka::future::Cache::builder()
+            .max_capacity(10_000)
+            .time_to_live(Duration::from_secs(10))
+            .build();
+        let edge = Edge {
+            config,
+            core,
+            users,
+            tokens,
+            policies,
+            clock,
+            tasks: Tasks::new(),
+            without_parts,
+            s3,
+        };
         Arc::new(Proxy { edge: Arc::new(edge) })
     }
 
@@ -90,7 +106,9 @@ impl Proxy {
     /// The pipeline after authentication, for requests that a door of our own has proved: the user is in the request's
     /// extensions as an `Identity`, ACLs are checked as ever, internal headers are believed.
     pub fn inner(&self) -> Arc<dyn Handler> {
-        Arc::new(Inner { edge: self.edge.clone() })
+        Arc::new(Inner {
+            edge: self.edge.clone(),
+        })
     }
 
     /// The users of the configuration, with whose keys signatures are checked.

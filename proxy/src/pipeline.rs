@@ -18,7 +18,10 @@ pub struct Step {
 
 macro_rules! step {
     ($name:literal, $function:path) => {
-        Step { name: $name, run: |request, next| Box::pin($function(request, next)) }
+        Step {
+            name: $name,
+            run: |request, next| Box::pin($function(request, next)),
+        }
     };
 }
 
@@ -80,13 +83,19 @@ impl Next {
     pub fn at(&self, name: &str) -> Self {
         let found = PIPELINE.iter().position(|step| step.name == name);
         debug_assert!(found.is_some(), "no step {name}");
-        Next { edge: self.edge.clone(), at: found.unwrap_or(PIPELINE.len() - 1) }
+        Next {
+            edge: self.edge.clone(),
+            at: found.unwrap_or(PIPELINE.len() - 1),
+        }
     }
 
     /// Runs the rest.
     pub fn run(self, request: Request) -> StepFuture {
         let step = &PIPELINE[self.at];
-        let next = Next { edge: self.edge, at: (self.at + 1).min(PIPELINE.len() - 1) };
+        let next = Next {
+            edge: self.edge,
+            at: (self.at + 1).min(PIPELINE.len() - 1),
+        };
         (step.run)(request, next)
     }
 

@@ -35,7 +35,9 @@ impl Kind {
     }
 
     pub fn parse(value: &str) -> Option<Self> {
-        [Kind::Composite, Kind::FullObject].into_iter().find(|kind| kind.as_str() == value)
+        [Kind::Composite, Kind::FullObject]
+            .into_iter()
+            .find(|kind| kind.as_str() == value)
     }
 }
 
@@ -43,8 +45,13 @@ impl Kind {
 pub const KIND_SYSMETA: &str = "x-object-sysmeta-s3-checksum-type";
 
 impl Algorithm {
-    pub const ALL: [Algorithm; 5] =
-        [Algorithm::Crc32, Algorithm::Crc32c, Algorithm::Crc64Nvme, Algorithm::Sha1, Algorithm::Sha256];
+    pub const ALL: [Algorithm; 5] = [
+        Algorithm::Crc32,
+        Algorithm::Crc32c,
+        Algorithm::Crc64Nvme,
+        Algorithm::Sha1,
+        Algorithm::Sha256,
+    ];
 
     /// As `x-amz-checksum-algorithm` names it.
     pub fn name(self) -> &'static str {
@@ -101,16 +108,24 @@ impl Algorithm {
     }
 
     pub fn from_name(name: &str) -> Option<Self> {
-        Self::ALL.into_iter().find(|algorithm| algorithm.name().eq_ignore_ascii_case(name))
+        Self::ALL
+            .into_iter()
+            .find(|algorithm| algorithm.name().eq_ignore_ascii_case(name))
     }
 
     pub fn from_header(header: &str) -> Option<Self> {
-        Self::ALL.into_iter().find(|algorithm| algorithm.header().eq_ignore_ascii_case(header))
+        Self::ALL
+            .into_iter()
+            .find(|algorithm| algorithm.header().eq_ignore_ascii_case(header))
     }
 
     /// The kind a multipart upload has when the client names none.
     pub fn default_kind(self) -> Kind {
-        if self == Algorithm::Crc64Nvme { Kind::FullObject } else { Kind::Composite }
+        if self == Algorithm::Crc64Nvme {
+            Kind::FullObject
+        } else {
+            Kind::Composite
+        }
     }
 
     /// CRC64NVME can only cover the whole object, the SHAs only the parts.
@@ -159,8 +174,14 @@ impl Hasher {
     pub fn finish(self) -> Value {
         match self {
             Hasher::Crc(algorithm, digest) => Value::of_number(algorithm, digest.finalize()),
-            Hasher::Sha1(digest) => Value { algorithm: Algorithm::Sha1, bytes: digest.finalize().to_vec() },
-            Hasher::Sha256(digest) => Value { algorithm: Algorithm::Sha256, bytes: digest.finalize().to_vec() },
+            Hasher::Sha1(digest) => Value {
+                algorithm: Algorithm::Sha1,
+                bytes: digest.finalize().to_vec(),
+            },
+            Hasher::Sha256(digest) => Value {
+                algorithm: Algorithm::Sha256,
+                bytes: digest.finalize().to_vec(),
+            },
         }
     }
 }
@@ -186,11 +207,16 @@ impl Value {
 
     fn of_number(algorithm: Algorithm, number: u64) -> Self {
         let bytes = number.to_be_bytes();
-        Value { algorithm, bytes: bytes[bytes.len() - algorithm.length().min(8)..].to_vec() }
+        Value {
+            algorithm,
+            bytes: bytes[bytes.len() - algorithm.length().min(8)..].to_vec(),
+        }
     }
 
     fn number(&self) -> u64 {
-        self.bytes.iter().fold(0, |number, byte| number << 8 | u64::from(*byte))
+        self.bytes
+            .iter()
+            .fold(0, |number, byte| number << 8 | u64::from(*byte))
     }
 }
 
@@ -198,16 +224,26 @@ impl Value {
 pub fn declared(headers: &HeaderMap) -> S3Result<Option<Value>> {
     let mut found = None;
     for name in headers.keys().map(|name| name.as_str()) {
-        let Some(kind) = name.strip_prefix("x-amz-checksum-") else { continue };
+        let Some(kind) = name.strip_prefix("x-amz-checksum-") else {
+            continue;
+        };
         if matches!(kind, "algorithm" | "mode" | "type") {
             continue;
         }
         let Some(algorithm) = Algorithm::from_header(name) else {
-            return Err(S3Error::new(Code::InvalidRequest, format!("The checksum of the header {name} is not supported.")));
+            return Err(S3Error::new(
+                Code::InvalidRequest,
+                format!("The checksum of the header {name} is not supported."),
+            ));
         };
-        let value = text(headers, name).and_then(|value| Value::parse(algorithm, value)).ok_or_else(|| {
-            S3Error::new(Code::InvalidRequest, format!("Value for {name} header is invalid."))
-        })?;
+        let value = text(headers, name)
+            .and_then(|value| Value::parse(algorithm, value))
+            .ok_or_else(|| {
+                S3Error::new(
+                    Code::InvalidRequest,
+                    format!("Value for {name} header is invalid."),
+                )
+            })?;
         if found.replace(value).is_some() || headers.get_all(name).iter().count() > 1 {
             return Err(S3Error::new(
                 Code::InvalidRequest,
@@ -220,21 +256,34 @@ pub fn declared(headers: &HeaderMap) -> S3Result<Option<Value>> {
 
 /// The checksum that `x-amz-trailer` announces.
 pub fn announced(headers: &HeaderMap) -> S3Result<Option<Algorithm>> {
-    let Some(value) = text(headers, "x-amz-trailer") else { return Ok(None) };
+    let Some(value) = text(headers, "x-amz-trailer") else {
+        return Ok(None);
+    };
     Algorithm::from_header(value.trim()).map(Some).ok_or_else(|| {
-        S3Error::new(Code::InvalidRequest, "The value specified in the x-amz-trailer header is not supported")
+        S3Error::new(
+            Code::InvalidRequest,
+            "The value specified in the x-amz-trailer header is not supported",
+        )
     })
 }
 
 /// The algorithm of `x-amz-sdk-checksum-algorithm` must be the one that is used.
 pub fn check_sdk_algorithm(headers: &HeaderMap, used: Option<Algorithm>) -> S3Result<()> {
-    let Some(name) = text(headers, "x-amz-sdk-checksum-algorithm") else { return Ok(()) };
+    let Some(name) = text(headers, "x-amz-sdk-checksum-algorithm") else {
+        return Ok(());
+    };
     let wanted = Algorithm::from_name(name).ok_or_else(|| {
-        S3Error::new(Code::InvalidRequest, "Value for x-amz-sdk-checksum-algorithm header is invalid.")
+        S3Error::new(
+            Code::InvalidRequest,
+            "Value for x-amz-sdk-checksum-algorithm header is invalid.",
+        )
     })?;
     match used {
         Some(used) if used == wanted => Ok(()),
-        Some(_) => Err(S3Error::new(Code::InvalidRequest, "Value for x-amz-sdk-checksum-algorithm header is invalid.")),
+        Some(_) => Err(S3Error::new(
+            Code::InvalidRequest,
+            "Value for x-amz-sdk-checksum-algorithm header is invalid.",
+        )),
         None => Err(S3Error::new(
             Code::InvalidRequest,
             "x-amz-sdk-checksum-algorithm specified, but no corresponding x-amz-checksum-* or x-amz-trailer headers were found.",
@@ -247,7 +296,9 @@ pub fn stored(headers: &HeaderMap) -> Option<(Algorithm, String, Kind)> {
     let (algorithm, value) = Algorithm::ALL
         .into_iter()
         .find_map(|algorithm| text(headers, algorithm.sysmeta()).map(|value| (algorithm, value)))?;
-    let kind = text(headers, KIND_SYSMETA).and_then(Kind::parse).unwrap_or(Kind::FullObject);
+    let kind = text(headers, KIND_SYSMETA)
+        .and_then(Kind::parse)
+        .unwrap_or(Kind::FullObject);
     Some((algorithm, value.to_owned(), kind))
 }
 
@@ -291,38 +342,63 @@ mod tests {
         assert_eq!(hex(Algorithm::Crc32c), "e3069283");
         assert_eq!(hex(Algorithm::Crc64Nvme), "ae8b14860a799888");
         assert_eq!(hex(Algorithm::Sha1), "f7c3bc1d808e04732adf679965ccc34ca7ae3441");
-        assert_eq!(hex(Algorithm::Sha256), "15e2b0d3c33891ebb0f1ef609ec419420c20e320ce94c65fbc8c3312448eb225");
+        assert_eq!(
+            hex(Algorithm::Sha256),
+            "15e2b0d3c33891ebb0f1ef609ec419420c20e320ce94c65fbc8c3312448eb225"
+        );
     }
 
     #[test]
     fn full_object_checksums_of_parts_equal_the_checksum_of_the_whole() {
         let data: Vec<u8> = (0..50_000u32).map(|n| (n % 251) as u8).collect();
         for algorithm in [Algorithm::Crc32, Algorithm::Crc32c, Algorithm::Crc64Nvme] {
-            let parts: Vec<_> =
-                data.chunks(17_000).map(|part| (of(algorithm, part), part.len() as u64)).collect();
-            assert_eq!(join(algorithm, Kind::FullObject, &parts), of(algorithm, &data).text());
+            let parts: Vec<_> = data
+                .chunks(17_000)
+                .map(|part| (of(algorithm, part), part.len() as u64))
+                .collect();
+            assert_eq!(
+                join(algorithm, Kind::FullObject, &parts),
+                of(algorithm, &data).text()
+            );
         }
-        let parts: Vec<_> = data.chunks(17_000).map(|part| (of(Algorithm::Sha256, part), 0)).collect();
+        let parts: Vec<_> = data
+            .chunks(17_000)
+            .map(|part| (of(Algorithm::Sha256, part), 0))
+            .collect();
         assert!(join(Algorithm::Sha256, Kind::Composite, &parts).ends_with("=-3"));
     }
 
     #[test]
     fn headers_are_read_strictly() {
         let headers = |pairs: &[(&'static str, &'static str)]| -> HeaderMap {
-            pairs.iter().map(|(name, value)| (name.parse().unwrap(), value.parse().unwrap())).collect()
+            pairs
+                .iter()
+                .map(|(name, value)| (name.parse().unwrap(), value.parse().unwrap()))
+                .collect()
         };
-        assert_eq!(declared(&headers(&[("x-amz-checksum-mode", "ENABLED")])), Ok(None));
-        let value = declared(&headers(&[("x-amz-checksum-crc32", "y/Q5Jg==")])).unwrap().unwrap();
+        assert_eq!(
+            declared(&headers(&[("x-amz-checksum-mode", "ENABLED")])),
+            Ok(None)
+        );
+        let value = declared(&headers(&[("x-amz-checksum-crc32", "y/Q5Jg==")]))
+            .unwrap()
+            .unwrap();
         assert_eq!(value, of(Algorithm::Crc32, b"123456789"));
         for bad in [
             &[("x-amz-checksum-crc32", "AAAA")][..],
             &[("x-amz-checksum-crc32", "!")],
             &[("x-amz-checksum-md9", "AAAA")],
-            &[("x-amz-checksum-crc32", "y/Q5Jg=="), ("x-amz-checksum-crc32c", "y/Q5Jg==")],
+            &[
+                ("x-amz-checksum-crc32", "y/Q5Jg=="),
+                ("x-amz-checksum-crc32c", "y/Q5Jg=="),
+            ],
         ] {
             assert_eq!(declared(&headers(bad)).unwrap_err().code, Code::InvalidRequest);
         }
-        assert_eq!(announced(&headers(&[("x-amz-trailer", "x-amz-checksum-crc32c")])), Ok(Some(Algorithm::Crc32c)));
+        assert_eq!(
+            announced(&headers(&[("x-amz-trailer", "x-amz-checksum-crc32c")])),
+            Ok(Some(Algorithm::Crc32c))
+        );
         assert!(announced(&headers(&[("x-amz-trailer", "x-other")])).is_err());
         let sdk = headers(&[("x-amz-sdk-checksum-algorithm", "CRC32")]);
         assert!(check_sdk_algorithm(&sdk, Some(Algorithm::Crc32)).is_ok());

@@ -56,7 +56,12 @@ impl Decoder {
     /// For bodies whose chunks are signed.
     pub fn signed(seed: ChunkSeed, has_trailer: bool) -> Self {
         let previous = seed.signature.clone();
-        let signing = Signing { seed, previous, given: String::new(), data: Sha256::new() };
+        let signing = Signing {
+            seed,
+            previous,
+            given: String::new(),
+            data: Sha256::new(),
+        };
         Decoder::new(Some(signing), has_trailer)
     }
 
@@ -133,7 +138,9 @@ impl Decoder {
             State::Done => Ok(()),
             // Some clients leave out the empty line after the last chunk or after the trailer.
             State::Trailer if self.line.is_empty() => self.end_of_trailer(),
-            State::Header | State::Data(_) | State::DataEnd | State::Trailer => Err(Code::IncompleteBody.into()),
+            State::Header | State::Data(_) | State::DataEnd | State::Trailer => {
+                Err(Code::IncompleteBody.into())
+            }
         }
     }
 
@@ -162,8 +169,13 @@ impl Decoder {
     fn begin_chunk(&mut self, line: &[u8]) -> S3Result<()> {
         let line = std::str::from_utf8(line).map_err(|_| malformed("a chunk header is not text"))?;
         let (size, extension) = line.split_once(';').unwrap_or((line, ""));
-        let digits = !size.is_empty() && size.len() <= 16 && size.bytes().all(|byte| byte.is_ascii_hexdigit());
-        let size = if digits { u64::from_str_radix(size, 16).ok() } else { None };
+        let digits =
+            !size.is_empty() && size.len() <= 16 && size.bytes().all(|byte| byte.is_ascii_hexdigit());
+        let size = if digits {
+            u64::from_str_radix(size, 16).ok()
+        } else {
+            None
+        };
         let size = size.ok_or_else(|| malformed("a chunk size is not a number"))?;
         if let Some(signing) = &mut self.signing {
             let given = extension
@@ -216,8 +228,14 @@ impl Decoder {
     fn end_of_trailer(&mut self) -> S3Result<()> {
         if let (Some(signing), true) = (&self.signing, self.has_trailer) {
             let given = self.trailer_signature.as_deref().ok_or_else(malformed_trailer)?;
-            let text: String = self.trailers.iter().map(|(name, value)| format!("{name}:{value}\n")).collect();
-            let right = signing.seed.trailer_signature(&signing.previous, &sha256_hex(text.as_bytes()));
+            let text: String = self
+                .trailers
+                .iter()
+                .map(|(name, value)| format!("{name}:{value}\n"))
+                .collect();
+            let right = signing
+                .seed
+                .trailer_signature(&signing.previous, &sha256_hex(text.as_bytes()));
             if !same(right.as_bytes(), given.as_bytes()) {
                 return Err(Code::SignatureDoesNotMatch.into());
             }
@@ -241,7 +259,10 @@ impl Signing {
 }
 
 fn malformed(why: &str) -> S3Error {
-    S3Error::new(Code::IncompleteBody, format!("The request body is not in aws-chunked form: {why}."))
+    S3Error::new(
+        Code::IncompleteBody,
+        format!("The request body is not in aws-chunked form: {why}."),
+    )
 }
 
 fn malformed_trailer() -> S3Error {
@@ -257,7 +278,12 @@ mod tests {
 
     fn seed(signature: &str) -> ChunkSeed {
         ChunkSeed {
-            key: signing_key("wJalrXUtnFEMI/K7MDENG/bPxRfiCYEXAMPLEKEY", "20130524", "us-east-1", "s3"),
+            key: signing_key(
+                "wJalrXUtnFEMI/K7MDENG/bPxRfiCYEXAMPLEKEY",
+                "20130524",
+                "us-east-1",
+                "s3",
+            ),
             date: "20130524T000000Z".into(),
             scope: "20130524/us-east-1/s3/aws4_request".into(),
             signature: signature.into(),
@@ -269,21 +295,33 @@ mod tests {
 
     /// Amazon's published example: 66,560 letters a, in chunks of 64 KiB and 1 KiB.
     fn published() -> Vec<u8> {
-        let mut body = b"10000;chunk-signature=ad80c730a21e5b8d04586a2213dd63b9a0e99e0e2307b0ade35a65485a288648\r\n".to_vec();
+        let mut body =
+            b"10000;chunk-signature=ad80c730a21e5b8d04586a2213dd63b9a0e99e0e2307b0ade35a65485a288648\r\n"
+                .to_vec();
         body.extend([b'a'; 65_536]);
-        body.extend(b"\r\n400;chunk-signature=0055627c9e194cb4542bae2aa5492e3c1575bbb81b612b7d234b86a503ef5497\r\n");
+        body.extend(
+            b"\r\n400;chunk-signature=0055627c9e194cb4542bae2aa5492e3c1575bbb81b612b7d234b86a503ef5497\r\n",
+        );
         body.extend([b'a'; 1_024]);
-        body.extend(b"\r\n0;chunk-signature=b6c6ea8a5354eaf15b3cb7646744f4275b71ea724fed81ceb9323e279d449df9\r\n\r\n");
+        body.extend(
+            b"\r\n0;chunk-signature=b6c6ea8a5354eaf15b3cb7646744f4275b71ea724fed81ceb9323e279d449df9\r\n\r\n",
+        );
         body
     }
 
     /// The same with a trailer.
     fn published_with_trailer() -> Vec<u8> {
-        let mut body = b"10000;chunk-signature=b474d8862b1487a5145d686f57f013e54db672cee1c953b3010fb58501ef5aa2\r\n".to_vec();
+        let mut body =
+            b"10000;chunk-signature=b474d8862b1487a5145d686f57f013e54db672cee1c953b3010fb58501ef5aa2\r\n"
+                .to_vec();
         body.extend([b'a'; 65_536]);
-        body.extend(b"\r\n400;chunk-signature=1c1344b170168f8e65b41376b44b20fe354e373826ccbbe2c1d40a8cae51e5c7\r\n");
+        body.extend(
+            b"\r\n400;chunk-signature=1c1344b170168f8e65b41376b44b20fe354e373826ccbbe2c1d40a8cae51e5c7\r\n",
+        );
         body.extend([b'a'; 1_024]);
-        body.extend(b"\r\n0;chunk-signature=2ca2aba2005185cf7159c6277faf83795951dd77a3a99e6e65d5c9f85863f992\r\n");
+        body.extend(
+            b"\r\n0;chunk-signature=2ca2aba2005185cf7159c6277faf83795951dd77a3a99e6e65d5c9f85863f992\r\n",
+        );
         body.extend(b"x-amz-checksum-crc32c:sOO8/Q==\r\n");
         body.extend(b"x-amz-trailer-signature:d81f82fc3505edab99d459891051a732e8730629a2e4a59689829ca17fe2e435\r\n\r\n");
         body
@@ -305,10 +343,16 @@ mod tests {
     fn the_published_examples_decode() {
         let (data, trailers) = decode(Decoder::signed(seed(SEED), false), &[&published()]).unwrap();
         assert_eq!((data.len(), trailers.len()), (66_560, 0));
-        let (data, trailers) =
-            decode(Decoder::signed(seed(TRAILER_SEED), true), &[&published_with_trailer()]).unwrap();
+        let (data, trailers) = decode(
+            Decoder::signed(seed(TRAILER_SEED), true),
+            &[&published_with_trailer()],
+        )
+        .unwrap();
         assert_eq!(data, vec![b'a'; 66_560]);
-        assert_eq!(trailers, [("x-amz-checksum-crc32c".to_owned(), "sOO8/Q==".to_owned())]);
+        assert_eq!(
+            trailers,
+            [("x-amz-checksum-crc32c".to_owned(), "sOO8/Q==".to_owned())]
+        );
     }
 
     #[test]
@@ -346,7 +390,11 @@ mod tests {
             b"5\rx\nabcde\r\n0\r\n\r\n",
             b"\xff\xfe\r\n",
         ] {
-            assert!(decode(Decoder::unsigned(), &[bad]).is_err(), "{}", String::from_utf8_lossy(bad));
+            assert!(
+                decode(Decoder::unsigned(), &[bad]).is_err(),
+                "{}",
+                String::from_utf8_lossy(bad)
+            );
         }
         let endless = vec![b'0'; 100_000];
         assert!(decode(Decoder::unsigned(), &[&endless]).is_err());
@@ -381,7 +429,9 @@ mod tests {
 
     /// Random pieces of a body, empty ones among them.
     fn pieces<'a>(body: &'a [u8], random: &mut StdRng) -> Vec<&'a [u8]> {
-        let mut cuts: Vec<usize> = (0..random.random_range(0..20)).map(|_| random.random_range(0..=body.len())).collect();
+        let mut cuts: Vec<usize> = (0..random.random_range(0..20))
+            .map(|_| random.random_range(0..=body.len()))
+            .collect();
         cuts.extend([0, body.len()]);
         cuts.sort_unstable();
         cuts.windows(2).map(|pair| &body[pair[0]..pair[1]]).collect()
@@ -393,13 +443,21 @@ mod tests {
         let signed = published_with_trailer();
         for _ in 0..300 {
             let chunks: Vec<Vec<u8>> = (0..random.random_range(0..8))
-                .map(|_| (0..random.random_range(0..300)).map(|_| random.random()).collect())
+                .map(|_| {
+                    (0..random.random_range(0..300))
+                        .map(|_| random.random())
+                        .collect()
+                })
                 .collect();
             let body = encode(&chunks, "x-amz-checksum-crc32:AAAAAA==\r\n");
             let (data, trailers) = decode(Decoder::unsigned(), &pieces(&body, &mut random)).unwrap();
             assert_eq!(data, chunks.concat());
             assert_eq!(trailers.len(), 1);
-            let (data, _) = decode(Decoder::signed(seed(TRAILER_SEED), true), &pieces(&signed, &mut random)).unwrap();
+            let (data, _) = decode(
+                Decoder::signed(seed(TRAILER_SEED), true),
+                &pieces(&signed, &mut random),
+            )
+            .unwrap();
             assert_eq!(data.len(), 66_560);
         }
     }
@@ -410,7 +468,9 @@ mod tests {
         let alphabet = b"0123456789abcdef;=\r\n\r\n:chunk-signature";
         for _ in 0..5_000 {
             let length = random.random_range(0..400);
-            let noise: Vec<u8> = (0..length).map(|_| alphabet[random.random_range(0..alphabet.len())]).collect();
+            let noise: Vec<u8> = (0..length)
+                .map(|_| alphabet[random.random_range(0..alphabet.len())])
+                .collect();
             let parts = pieces(&noise, &mut random);
             assert!(decode(Decoder::signed(seed(SEED), true), &parts).is_err());
             if let Ok((data, _)) = decode(Decoder::unsigned(), &parts) {

@@ -1,12 +1,12 @@
 //! The way of every request: find the target, prove the user, name the action, do it, and answer in S3's form.
 
+use crate::errors::Code;
 use crate::errors::{S3Error, S3Result};
 use crate::ops::{self, Call, Core};
 use crate::route::{Level, route};
 use crate::signature::Checker;
 use crate::swift::Swift;
 use crate::target::{self, Target};
-use crate::errors::Code;
 use crate::{Credentials, S3Config};
 use http::header::{HeaderName, HeaderValue};
 use martlet_protocol::query::Query;
@@ -21,8 +21,20 @@ pub struct S3 {
 
 impl S3 {
     /// A door to `inner`, which speaks the Swift API and takes the user from an `Identity` extension.
-    pub fn new(config: S3Config, credentials: Arc<dyn Credentials>, inner: Arc<dyn Handler>, clock: Clock) -> Arc<S3> {
-        Arc::new(S3 { core: Arc::new(Core { config, credentials, inner, clock }) })
+    pub fn new(
+        config: S3Config,
+        credentials: Arc<dyn Credentials>,
+        inner: Arc<dyn Handler>,
+        clock: Clock,
+    ) -> Arc<S3> {
+        Arc::new(S3 {
+            core: Arc::new(Core {
+                config,
+                credentials,
+                inner,
+                clock,
+            }),
+        })
     }
 
     async fn answer(&self, request: Request) -> Response {
@@ -33,13 +45,22 @@ impl S3 {
             Ok(response) => response,
             Err(error) => {
                 metrics::counter!("martlet_s3_errors_total", "code" => error.code.as_str()).increment(1);
-                tracing::debug!(code = error.code.as_str(), message = error.message(), request_id, "S3 request refused");
+                tracing::debug!(
+                    code = error.code.as_str(),
+                    message = error.message(),
+                    request_id,
+                    "S3 request refused"
+                );
                 error.respond(&method, &resource, &request_id)
             }
         };
         if let Ok(value) = HeaderValue::from_str(&request_id) {
-            response.headers_mut().insert(HeaderName::from_static("x-amz-request-id"), value.clone());
-            response.headers_mut().insert(HeaderName::from_static("x-amz-id-2"), value);
+            response
+                .headers_mut()
+                .insert(HeaderName::from_static("x-amz-request-id"), value.clone());
+            response
+                .headers_mut()
+                .insert(HeaderName::from_static("x-amz-id-2"), value);
         }
         response
     }
@@ -55,7 +76,8 @@ impl S3 {
             host_bucket: host_bucket.as_deref(),
         };
         let authenticated = checker.authenticate(&parts)?;
-        let Target { bucket, key } = target::parse(parts.uri.path(), host_bucket.as_deref(), config.max_key_bytes)?;
+        let Target { bucket, key } =
+            target::parse(parts.uri.path(), host_bucket.as_deref(), config.max_key_bytes)?;
         let query = Query::parse(parts.uri.query().unwrap_or_default())
             .map_err(|_| S3Error::from(Code::InvalidURI))?;
         let level = match (bucket.is_empty(), key.is_empty()) {

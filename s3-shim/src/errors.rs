@@ -111,14 +111,22 @@ pub type S3Result<T> = Result<T, S3Error>;
 
 impl From<Code> for S3Error {
     fn from(code: Code) -> Self {
-        S3Error { code, message: None, details: Vec::new() }
+        S3Error {
+            code,
+            message: None,
+            details: Vec::new(),
+        }
     }
 }
 
 impl S3Error {
     /// A code with words of its own.
     pub fn new(code: Code, message: impl Into<String>) -> Self {
-        S3Error { code, message: Some(message.into()), details: Vec::new() }
+        S3Error {
+            code,
+            message: Some(message.into()),
+            details: Vec::new(),
+        }
     }
 
     /// `InvalidArgument` with the argument's name and value.
@@ -159,7 +167,11 @@ impl S3Error {
     pub fn respond(&self, method: &Method, resource: &str, request_id: &str) -> Response {
         let document = self.document(resource, request_id);
         let length = document.len();
-        let body = if method == Method::HEAD { Body::empty() } else { Body::full(document) };
+        let body = if method == Method::HEAD {
+            Body::empty()
+        } else {
+            Body::full(document)
+        };
         let mut response = Response::new(body);
         *response.status_mut() = self.code.status();
         let headers = response.headers_mut();
@@ -182,7 +194,10 @@ mod tests {
     #[test]
     fn every_code_has_an_error_status_and_words() {
         for code in ALL {
-            assert!(code.status().is_client_error() || code.status().is_server_error(), "{code:?}");
+            assert!(
+                code.status().is_client_error() || code.status().is_server_error(),
+                "{code:?}"
+            );
             assert!(!code.message().is_empty());
         }
         assert_eq!(Code::NoSuchKey.as_str(), "NoSuchKey");

@@ -16,9 +16,20 @@ pub const LISTING_ETAG: &str = "x-object-sysmeta-container-update-override-etag"
 const MAX_USER_METADATA_BYTES: usize = 2 * 1024;
 const DEFAULT_CONTENT_TYPE: &str = "binary/octet-stream";
 /// Headers that are the same in both APIs and are kept with an object.
-const KEPT: &[&str] = &["content-type", "cache-control", "content-disposition", "content-language", "expires"];
+const KEPT: &[&str] = &[
+    "content-type",
+    "cache-control",
+    "content-disposition",
+    "content-language",
+    "expires",
+];
 /// What an answer to GET and HEAD carries over besides metadata.
-const SHOWN: &[&str] = &["content-length", "content-range", "last-modified", "content-encoding"];
+const SHOWN: &[&str] = &[
+    "content-length",
+    "content-range",
+    "last-modified",
+    "content-encoding",
+];
 
 /// Refuses headers whose meaning would be lost here.
 pub fn refuse_unsupported(headers: &HeaderMap) -> S3Result<()> {
@@ -30,9 +41,15 @@ pub fn refuse_unsupported(headers: &HeaderMap) -> S3Result<()> {
     if let Some(acl) = text(headers, "x-amz-acl")
         && !matches!(acl, "private" | "bucket-owner-full-control" | "bucket-owner-read")
     {
-        let known = matches!(acl, "public-read" | "public-read-write" | "authenticated-read" | "aws-exec-read");
+        let known = matches!(
+            acl,
+            "public-read" | "public-read-write" | "authenticated-read" | "aws-exec-read"
+        );
         return Err(if known {
-            S3Error::new(Code::NotImplemented, format!("The ACL {acl} is not implemented for objects."))
+            S3Error::new(
+                Code::NotImplemented,
+                format!("The ACL {acl} is not implemented for objects."),
+            )
         } else {
             S3Error::argument("x-amz-acl", acl, "The ACL is not valid.")
         });
@@ -42,11 +59,17 @@ pub fn refuse_unsupported(headers: &HeaderMap) -> S3Result<()> {
             || name.starts_with("x-amz-copy-source-server-side-encryption")
             || name.starts_with("x-amz-object-lock-")
             || name.starts_with("x-amz-grant-")
-            || matches!(*name, "x-amz-tagging" | "x-amz-website-redirect-location" | "x-amz-write-offset-bytes")
+            || matches!(
+                *name,
+                "x-amz-tagging" | "x-amz-website-redirect-location" | "x-amz-write-offset-bytes"
+            )
     });
     match lost {
-        Some(name) => Err(S3Error::new(Code::NotImplemented, format!("The header {name} is not implemented."))
-            .with("Header", name)),
+        Some(name) => Err(S3Error::new(
+            Code::NotImplemented,
+            format!("The header {name} is not implemented."),
+        )
+        .with("Header", name)),
         None => Ok(()),
     }
 }
@@ -64,16 +87,29 @@ pub fn to_swift(headers: &HeaderMap) -> S3Result<HeaderMap> {
     }
     if let Some(encoding) = text(headers, "content-encoding") {
         // aws-chunked tells how the request was sent, not what the object is.
-        let own: Vec<&str> =
-            encoding.split(',').map(str::trim).filter(|coding| !coding.is_empty() && *coding != "aws-chunked").collect();
+        let own: Vec<&str> = encoding
+            .split(',')
+            .map(str::trim)
+            .filter(|coding| !coding.is_empty() && *coding != "aws-chunked")
+            .collect();
         if !own.is_empty() {
             set(&mut kept, "content-encoding", &own.join(","));
         }
     }
     let mut bytes = 0;
     for name in headers.keys() {
-        let Some(meta) = name.as_str().strip_prefix("x-amz-meta-").filter(|meta| !meta.is_empty()) else { continue };
-        let values: Vec<&[u8]> = headers.get_all(name).iter().map(|value| value.as_bytes()).collect();
+        let Some(meta) = name
+            .as_str()
+            .strip_prefix("x-amz-meta-")
+            .filter(|meta| !meta.is_empty())
+        else {
+            continue;
+        };
+        let values: Vec<&[u8]> = headers
+            .get_all(name)
+            .iter()
+            .map(|value| value.as_bytes())
+            .collect();
         let value = String::from_utf8(values.join(&b","[..]))
             .map_err(|_| S3Error::argument("metadata", meta, "Metadata must be UTF-8."))?;
         bytes += meta.len() + value.len();
@@ -92,7 +128,10 @@ pub fn to_copy(stored: &HeaderMap) -> HeaderMap {
     let mut kept = HeaderMap::new();
     for (name, value) in stored {
         let name_text = name.as_str();
-        if KEPT.contains(&name_text) || name_text == "content-encoding" || name_text.starts_with("x-object-meta-") {
+        if KEPT.contains(&name_text)
+            || name_text == "content-encoding"
+            || name_text.starts_with("x-object-meta-")
+        {
             kept.insert(name.clone(), value.clone());
         }
     }
@@ -130,7 +169,10 @@ pub fn etag(stored: &HeaderMap) -> String {
     if let Some(own) = text(stored, S3_ETAG) {
         return own.to_owned();
     }
-    let bare = text(stored, "etag").unwrap_or_default().trim_matches('"').to_owned();
+    let bare = text(stored, "etag")
+        .unwrap_or_default()
+        .trim_matches('"')
+        .to_owned();
     // A large object made through Swift: the dash tells clients that this is not the MD5 of the body.
     if martlet_service::headers::is_true(stored, "x-static-large-object") && !bare.contains('-') {
         return format!("{bare}-N");
@@ -150,7 +192,11 @@ pub fn listed_etag(hash: &str) -> String {
             _ => {}
         }
     }
-    if is_large && !bare.contains('-') { format!("{bare}-N") } else { bare.to_owned() }
+    if is_large && !bare.contains('-') {
+        format!("{bare}-N")
+    } else {
+        bare.to_owned()
+    }
 }
 
 /// An ETag as it stands in headers and documents.
@@ -196,14 +242,29 @@ mod tests {
     #[test]
     fn what_can_not_be_kept_is_refused() {
         let code = |pairs| refuse_unsupported(&headers(pairs)).unwrap_err().code;
-        assert_eq!(code(&[("x-amz-storage-class", "GLACIER")]), Code::InvalidStorageClass);
+        assert_eq!(
+            code(&[("x-amz-storage-class", "GLACIER")]),
+            Code::InvalidStorageClass
+        );
         assert_eq!(code(&[("x-amz-tagging", "a=b")]), Code::NotImplemented);
-        assert_eq!(code(&[("x-amz-server-side-encryption-customer-key", "k")]), Code::NotImplemented);
+        assert_eq!(
+            code(&[("x-amz-server-side-encryption-customer-key", "k")]),
+            Code::NotImplemented
+        );
         assert_eq!(code(&[("x-amz-acl", "public-read")]), Code::NotImplemented);
         assert_eq!(code(&[("x-amz-acl", "nonsense")]), Code::InvalidArgument);
-        assert!(refuse_unsupported(&headers(&[("x-amz-storage-class", "STANDARD"), ("x-amz-acl", "private")])).is_ok());
+        assert!(
+            refuse_unsupported(&headers(&[
+                ("x-amz-storage-class", "STANDARD"),
+                ("x-amz-acl", "private")
+            ]))
+            .is_ok()
+        );
         let large = "x".repeat(3000);
-        assert_eq!(to_swift(&headers(&[("x-amz-meta-a", &large)])).unwrap_err().code, Code::MetadataTooLarge);
+        assert_eq!(
+            to_swift(&headers(&[("x-amz-meta-a", &large)])).unwrap_err().code,
+            Code::MetadataTooLarge
+        );
     }
 
     #[test]

@@ -35,16 +35,28 @@ struct Found {
 impl Findings {
     /// The error that stopped the body, if one did.
     pub fn error(&self) -> Option<S3Error> {
-        self.0.lock().unwrap_or_else(PoisonError::into_inner).error.clone()
+        self.0
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
+            .error
+            .clone()
     }
 
     /// The checksum the client named, verified.
     pub fn checksum(&self) -> Option<Value> {
-        self.0.lock().unwrap_or_else(PoisonError::into_inner).checksum.clone()
+        self.0
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
+            .checksum
+            .clone()
     }
 
     fn set_error(&self, error: S3Error) {
-        self.0.lock().unwrap_or_else(PoisonError::into_inner).error.get_or_insert(error);
+        self.0
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
+            .error
+            .get_or_insert(error);
     }
 
     fn set_checksum(&self, value: Value) {
@@ -68,10 +80,20 @@ pub struct Upload {
 /// How long the body is, and whether that can be believed.
 fn length(headers: &HeaderMap, payload: &Payload) -> S3Result<Option<u64>> {
     let number = |name: &str| -> S3Result<Option<u64>> {
-        let Some(value) = headers.get(name) else { return Ok(None) };
-        let digits = value.to_str().ok().filter(|text| text.bytes().all(|byte| byte.is_ascii_digit()));
+        let Some(value) = headers.get(name) else {
+            return Ok(None);
+        };
+        let digits = value
+            .to_str()
+            .ok()
+            .filter(|text| text.bytes().all(|byte| byte.is_ascii_digit()));
         let parsed = digits.and_then(|text| text.parse().ok());
-        parsed.map(Some).ok_or_else(|| S3Error::new(Code::InvalidArgument, format!("The {name} header is not a number.")))
+        parsed.map(Some).ok_or_else(|| {
+            S3Error::new(
+                Code::InvalidArgument,
+                format!("The {name} header is not a number."),
+            )
+        })
     };
     if payload.is_chunked() {
         return number("x-amz-decoded-content-length")?
@@ -83,8 +105,13 @@ fn length(headers: &HeaderMap, payload: &Payload) -> S3Result<Option<u64>> {
 
 /// Reads `Content-MD5`: base64 of 16 bytes.
 fn content_md5(headers: &HeaderMap) -> S3Result<Option<[u8; 16]>> {
-    let Some(value) = headers.get("content-md5") else { return Ok(None) };
-    let bytes = value.to_str().ok().and_then(|text| STANDARD.decode(text.trim()).ok());
+    let Some(value) = headers.get("content-md5") else {
+        return Ok(None);
+    };
+    let bytes = value
+        .to_str()
+        .ok()
+        .and_then(|text| STANDARD.decode(text.trim()).ok());
     let digest = bytes.and_then(|bytes| <[u8; 16]>::try_from(bytes).ok());
     digest.map(Some).ok_or_else(|| Code::InvalidDigest.into())
 }
@@ -104,14 +131,22 @@ pub async fn open(body: Body, headers: &HeaderMap, payload: &Payload) -> S3Resul
     let algorithm = trailer.or(declared.as_ref().map(|value| value.algorithm));
     checksum::check_sdk_algorithm(headers, algorithm)?;
     let decoder = match payload {
-        Payload::SignedChunks { seed, trailer: has_trailer } => Some(Decoder::signed(seed.clone(), *has_trailer)),
+        Payload::SignedChunks {
+            seed,
+            trailer: has_trailer,
+        } => Some(Decoder::signed(seed.clone(), *has_trailer)),
         Payload::UnsignedChunks => Some(Decoder::unsigned()),
         Payload::Unsigned | Payload::Sha256(_) => None,
     };
-    let has_trailer =
-        matches!(payload, Payload::SignedChunks { trailer: true, .. } | Payload::UnsignedChunks);
+    let has_trailer = matches!(
+        payload,
+        Payload::SignedChunks { trailer: true, .. } | Payload::UnsignedChunks
+    );
     if trailer.is_some() && !has_trailer {
-        return Err(S3Error::new(Code::InvalidRequest, "x-amz-trailer needs a streaming payload with a trailer."));
+        return Err(S3Error::new(
+            Code::InvalidRequest,
+            "x-amz-trailer needs a streaming payload with a trailer.",
+        ));
     }
     let findings = Findings::default();
     let checked = Checked {
@@ -124,7 +159,9 @@ pub async fn open(body: Body, headers: &HeaderMap, payload: &Payload) -> S3Resul
             _ => None,
         },
         // An empty body is never read by those inside, who would compute its MD5; so it is computed here.
-        md5: md5.filter(|_| length == Some(0)).map(|wanted| (Md5::new(), wanted)),
+        md5: md5
+            .filter(|_| length == Some(0))
+            .map(|wanted| (Md5::new(), wanted)),
         hasher: algorithm.map(Hasher::new),
         declared: declared.clone(),
         trailer,
@@ -133,8 +170,14 @@ pub async fn open(body: Body, headers: &HeaderMap, payload: &Payload) -> S3Resul
         findings: findings.clone(),
     };
     let md5 = md5.map(hex::encode);
-    let mut upload =
-        Upload { body: Body::boxed(checked), length, md5, checksum: declared, trailer, findings };
+    let mut upload = Upload {
+        body: Body::boxed(checked),
+        length,
+        md5,
+        checksum: declared,
+        trailer,
+        findings,
+    };
     if length == Some(0) {
         upload.drain().await?;
     }
@@ -162,7 +205,9 @@ impl Upload {
     async fn drain(&mut self) -> S3Result<()> {
         let body = std::mem::take(&mut self.body);
         collect(body, 0).await.map_err(|_| {
-            self.findings.error().unwrap_or_else(|| Code::IncompleteBody.into())
+            self.findings
+                .error()
+                .unwrap_or_else(|| Code::IncompleteBody.into())
         })?;
         if self.trailer.take().is_some() {
             self.checksum = self.findings.checksum();
@@ -224,7 +269,9 @@ impl Checked {
         }
         for data in self.queue.iter().skip(before) {
             if let Some(left) = &mut self.length {
-                *left = left.checked_sub(data.len() as u64).ok_or_else(|| S3Error::from(Code::IncompleteBody))?;
+                *left = left
+                    .checked_sub(data.len() as u64)
+                    .ok_or_else(|| S3Error::from(Code::IncompleteBody))?;
             }
             if let Some((hasher, _)) = &mut self.sha256 {
                 hasher.update(data);
@@ -244,10 +291,16 @@ impl Checked {
         if let Some(decoder) = &mut self.decoder {
             decoder.finish()?;
             if let Some(algorithm) = self.trailer {
-                let field = decoder.trailers().iter().find(|(name, _)| name == algorithm.header());
+                let field = decoder
+                    .trailers()
+                    .iter()
+                    .find(|(name, _)| name == algorithm.header());
                 let (_, value) = field.ok_or_else(|| S3Error::from(Code::MalformedTrailerError))?;
                 given = Some(Value::parse(algorithm, value).ok_or_else(|| {
-                    S3Error::new(Code::InvalidRequest, format!("Value for {} trailing header is invalid.", algorithm.header()))
+                    S3Error::new(
+                        Code::InvalidRequest,
+                        format!("Value for {} trailing header is invalid.", algorithm.header()),
+                    )
                 })?);
             }
         }
@@ -267,11 +320,16 @@ impl Checked {
         {
             return Err(Code::BadDigest.into());
         }
-        let (Some(hasher), Some(given)) = (self.hasher.take(), given) else { return Ok(None) };
+        let (Some(hasher), Some(given)) = (self.hasher.take(), given) else {
+            return Ok(None);
+        };
         if hasher.finish() != given {
             return Err(S3Error::new(
                 Code::BadDigest,
-                format!("The {} you specified did not match the calculated checksum.", given.algorithm.name()),
+                format!(
+                    "The {} you specified did not match the calculated checksum.",
+                    given.algorithm.name()
+                ),
             ));
         }
         let trailers = self.trailer.map(|algorithm| {
@@ -352,6 +410,7 @@ impl HttpBody for Checked {
     }
 
     fn size_hint(&self) -> SizeHint {
-        self.remaining.map_or_else(SizeHint::default, SizeHint::with_exact)
+        self.remaining
+            .map_or_else(SizeHint::default, SizeHint::with_exact)
     }
 }

@@ -52,11 +52,44 @@ pub enum Action {
 
 /// Query parameters that change what a request means. The first of this list that stands in the query decides.
 const SUBRESOURCES: &[&str] = &[
-    "uploadId", "uploads", "delete", "acl", "location", "versioning", "versions", "policy", "policyStatus", "cors",
-    "lifecycle", "tagging", "object-lock", "encryption", "website", "replication", "publicAccessBlock",
-    "ownershipControls", "logging", "notification", "requestPayment", "accelerate", "inventory", "analytics",
-    "metrics", "intelligent-tiering", "retention", "legal-hold", "attributes", "torrent", "select", "restore",
-    "metadataTable", "metadataConfiguration", "session", "renameObject", "append", "abac",
+    "uploadId",
+    "uploads",
+    "delete",
+    "acl",
+    "location",
+    "versioning",
+    "versions",
+    "policy",
+    "policyStatus",
+    "cors",
+    "lifecycle",
+    "tagging",
+    "object-lock",
+    "encryption",
+    "website",
+    "replication",
+    "publicAccessBlock",
+    "ownershipControls",
+    "logging",
+    "notification",
+    "requestPayment",
+    "accelerate",
+    "inventory",
+    "analytics",
+    "metrics",
+    "intelligent-tiering",
+    "retention",
+    "legal-hold",
+    "attributes",
+    "torrent",
+    "select",
+    "restore",
+    "metadataTable",
+    "metadataConfiguration",
+    "session",
+    "renameObject",
+    "append",
+    "abac",
 ];
 
 use Action::*;
@@ -113,8 +146,14 @@ const TABLE: &[(&str, Level, &str, Action)] = &[
 
 /// The action of a request, or S3's refusal.
 pub fn route(method: &Method, level: Level, query: &Query) -> S3Result<Action> {
-    let subresource = SUBRESOURCES.iter().find(|name| query.has(name)).copied().unwrap_or_default();
-    let found = TABLE.iter().find(|(known, at, sub, _)| *known == method.as_str() && *at == level && *sub == subresource);
+    let subresource = SUBRESOURCES
+        .iter()
+        .find(|name| query.has(name))
+        .copied()
+        .unwrap_or_default();
+    let found = TABLE
+        .iter()
+        .find(|(known, at, sub, _)| *known == method.as_str() && *at == level && *sub == subresource);
     match found {
         Some((.., ListObjects)) if query.get("list-type") == Some("2") => Ok(ListObjectsV2),
         Some((.., action)) => Ok(*action),
@@ -125,11 +164,16 @@ pub fn route(method: &Method, level: Level, query: &Query) -> S3Result<Action> {
 fn refusal(method: &Method, level: Level, subresource: &str) -> S3Error {
     let is_s3_method = matches!(method.as_str(), "GET" | "HEAD" | "PUT" | "POST" | "DELETE");
     let not_allowed = || {
-        S3Error::from(Code::MethodNotAllowed).with("Method", method.as_str()).with("ResourceType", match level {
-            Service => "SERVICE",
-            Bucket => "BUCKET",
-            Object => "OBJECT",
-        })
+        S3Error::from(Code::MethodNotAllowed)
+            .with("Method", method.as_str())
+            .with(
+                "ResourceType",
+                match level {
+                    Service => "SERVICE",
+                    Bucket => "BUCKET",
+                    Object => "OBJECT",
+                },
+            )
     };
     if !is_s3_method || level == Service {
         return not_allowed();
@@ -138,7 +182,10 @@ fn refusal(method: &Method, level: Level, subresource: &str) -> S3Error {
         // A browser's form upload is a POST to the bucket; the other methods S3 has for these resources are above.
         "" if level == Bucket => Code::NotImplemented.into(),
         "" | "uploads" | "uploadId" | "delete" | "location" | "versions" => not_allowed(),
-        _ => S3Error::new(Code::NotImplemented, format!("The subresource {subresource} is not implemented for {method}.")),
+        _ => S3Error::new(
+            Code::NotImplemented,
+            format!("The subresource {subresource} is not implemented for {method}."),
+        ),
     }
 }
 
@@ -161,7 +208,10 @@ mod tests {
         assert_eq!(check("PUT", Object, "partNumber=1&uploadId=x"), Ok(UploadPart));
         assert_eq!(check("POST", Object, "uploads="), Ok(CreateMultipartUpload));
         assert_eq!(check("GET", Object, "partNumber=1"), Ok(GetObject));
-        assert_eq!(check("GET", Bucket, "policy"), Ok(GetMissingConfiguration(Code::NoSuchBucketPolicy)));
+        assert_eq!(
+            check("GET", Bucket, "policy"),
+            Ok(GetMissingConfiguration(Code::NoSuchBucketPolicy))
+        );
         assert_eq!(check("PUT", Object, "x-id=PutObject"), Ok(PutObject));
     }
 
@@ -172,7 +222,10 @@ mod tests {
         assert_eq!(check("PUT", Bucket, "versioning"), Err(Code::NotImplemented));
         assert_eq!(check("PUT", Object, "tagging"), Err(Code::NotImplemented));
         assert_eq!(check("DELETE", Object, "tagging"), Err(Code::NotImplemented));
-        assert_eq!(check("POST", Object, "select&select-type=2"), Err(Code::NotImplemented));
+        assert_eq!(
+            check("POST", Object, "select&select-type=2"),
+            Err(Code::NotImplemented)
+        );
         assert_eq!(check("POST", Bucket, ""), Err(Code::NotImplemented));
         assert_eq!(check("POST", Object, ""), Err(Code::MethodNotAllowed));
         assert_eq!(check("PUT", Bucket, "uploads"), Err(Code::MethodNotAllowed));
@@ -185,7 +238,12 @@ mod tests {
     #[test]
     fn the_table_has_no_row_twice() {
         for (position, row) in TABLE.iter().enumerate() {
-            assert!(!TABLE[..position].iter().any(|other| (other.0, other.1, other.2) == (row.0, row.1, row.2)), "{row:?}");
+            assert!(
+                !TABLE[..position]
+                    .iter()
+                    .any(|other| (other.0, other.1, other.2) == (row.0, row.1, row.2)),
+                "{row:?}"
+            );
             assert!(row.2.is_empty() || SUBRESOURCES.contains(&row.2), "{row:?}");
         }
     }

@@ -66,7 +66,8 @@ impl Ask {
     /// Sends a body along; its length is announced when it is known.
     pub fn body(mut self, body: Body, length: Option<u64>) -> Self {
         if let Some(length) = length {
-            self.headers.insert(http::header::CONTENT_LENGTH, HeaderValue::from(length));
+            self.headers
+                .insert(http::header::CONTENT_LENGTH, HeaderValue::from(length));
         }
         self.body = body;
         self
@@ -75,13 +76,29 @@ impl Ask {
 
 impl Swift {
     /// `extensions` are those of the client's request; the user's identity is added to them.
-    pub fn new(inner: Arc<dyn Handler>, identity: &Identity, trans_id: &str, mut extensions: Extensions) -> Self {
+    pub fn new(
+        inner: Arc<dyn Handler>,
+        identity: &Identity,
+        trans_id: &str,
+        mut extensions: Extensions,
+    ) -> Self {
         extensions.insert(identity.clone());
-        Swift { inner, account: identity.account.clone(), trans_id: trans_id.to_owned(), extensions }
+        Swift {
+            inner,
+            account: identity.account.clone(),
+            trans_id: trans_id.to_owned(),
+            extensions,
+        }
     }
 
     fn ask(&self, method: Method, path: String) -> Ask {
-        Ask { method, path, query: String::new(), headers: HeaderMap::new(), body: Body::empty() }
+        Ask {
+            method,
+            path,
+            query: String::new(),
+            headers: HeaderMap::new(),
+            body: Body::empty(),
+        }
     }
 
     pub fn account(&self, method: Method) -> Ask {
@@ -89,24 +106,45 @@ impl Swift {
     }
 
     pub fn container(&self, method: Method, container: &str) -> Ask {
-        let ask = self.ask(method, format!("/v1/{}/{}", quote_segment(&self.account), quote_segment(container)));
+        let ask = self.ask(
+            method,
+            format!(
+                "/v1/{}/{}",
+                quote_segment(&self.account),
+                quote_segment(container)
+            ),
+        );
         Self::reserve(ask, container)
     }
 
     pub fn object(&self, method: Method, container: &str, object: &str) -> Ask {
-        let path =
-            format!("/v1/{}/{}/{}", quote_segment(&self.account), quote_segment(container), quote(object));
+        let path = format!(
+            "/v1/{}/{}/{}",
+            quote_segment(&self.account),
+            quote_segment(container),
+            quote(object)
+        );
         Self::reserve(self.ask(method, path), container)
     }
 
     /// Containers of the cluster's own begin with NUL; the client can not name one.
     fn reserve(ask: Ask, container: &str) -> Ask {
-        if container.starts_with('\0') { ask.header("x-backend-allow-reserved-names", "true") } else { ask }
+        if container.starts_with('\0') {
+            ask.header("x-backend-allow-reserved-names", "true")
+        } else {
+            ask
+        }
     }
 
     /// Sends a request.
     pub async fn send(&self, ask: Ask) -> S3Result<Response> {
-        let Ask { method, mut path, query, mut headers, body } = ask;
+        let Ask {
+            method,
+            mut path,
+            query,
+            mut headers,
+            body,
+        } = ask;
         if !query.is_empty() {
             path.push('?');
             path.push_str(&query);
@@ -187,10 +225,12 @@ pub struct Row {
 
 /// Reads a whole answer of the inside.
 pub async fn read(response: Response) -> S3Result<Bytes> {
-    collect(response.into_body(), MAX_ANSWER_BYTES).await.map_err(|error| {
-        tracing::warn!(?error, "an answer of the inside ended early");
-        Code::InternalError.into()
-    })
+    collect(response.into_body(), MAX_ANSWER_BYTES)
+        .await
+        .map_err(|error| {
+            tracing::warn!(?error, "an answer of the inside ended early");
+            Code::InternalError.into()
+        })
 }
 
 /// What a status about a bucket means.
@@ -222,7 +262,10 @@ pub fn status_error(status: StatusCode) -> S3Error {
         _ => Code::InternalError,
     };
     if code == Code::InternalError {
-        tracing::error!(status = status.as_u16(), "the inside gave an answer that has no meaning here");
+        tracing::error!(
+            status = status.as_u16(),
+            "the inside gave an answer that has no meaning here"
+        );
     }
     code.into()
 }

@@ -14,13 +14,16 @@ pub struct Target {
 
 /// The bucket in the host name, when the host is `bucket.` and one of our domains.
 pub fn host_bucket(parts: &Parts, domains: &[String]) -> Option<String> {
-    let host = text(&parts.headers, "host").or_else(|| parts.uri.authority().map(|authority| authority.as_str()))?;
+    let host =
+        text(&parts.headers, "host").or_else(|| parts.uri.authority().map(|authority| authority.as_str()))?;
     let name = match host.rsplit_once(':') {
         Some((name, port)) if port.bytes().all(|byte| byte.is_ascii_digit()) => name,
         _ => host,
     };
     let name = name.to_ascii_lowercase();
-    let bucket = domains.iter().find_map(|domain| name.strip_suffix(domain.as_str())?.strip_suffix('.'))?;
+    let bucket = domains
+        .iter()
+        .find_map(|domain| name.strip_suffix(domain.as_str())?.strip_suffix('.'))?;
     (!bucket.is_empty()).then(|| bucket.to_owned())
 }
 
@@ -33,7 +36,10 @@ pub fn parse(path: &str, host_bucket: Option<&str>, max_key_bytes: usize) -> S3R
         None => path.split_once('/').unwrap_or((path, "")),
     };
     check_key(key, max_key_bytes)?;
-    Ok(Target { bucket: bucket.to_owned(), key: key.to_owned() })
+    Ok(Target {
+        bucket: bucket.to_owned(),
+        key: key.to_owned(),
+    })
 }
 
 /// Keys are any UTF-8 but the NUL that the cluster keeps for itself.
@@ -52,7 +58,9 @@ pub fn check_key(key: &str, max_key_bytes: usize) -> S3Result<()> {
 /// Whether a bucket may be reached: S3's old rules, so that containers made through Swift can be seen too.
 pub fn is_bucket_name(name: &str) -> bool {
     (3..=242).contains(&name.len())
-        && name.bytes().all(|byte| byte.is_ascii_alphanumeric() || matches!(byte, b'-' | b'_' | b'.'))
+        && name
+            .bytes()
+            .all(|byte| byte.is_ascii_alphanumeric() || matches!(byte, b'-' | b'_' | b'.'))
         && !matches!(name, "." | "..")
 }
 
@@ -62,9 +70,13 @@ pub fn is_new_bucket_name(name: &str) -> bool {
         !label.is_empty()
             && !label.starts_with('-')
             && !label.ends_with('-')
-            && label.bytes().all(|byte| byte.is_ascii_lowercase() || byte.is_ascii_digit() || byte == b'-')
+            && label
+                .bytes()
+                .all(|byte| byte.is_ascii_lowercase() || byte.is_ascii_digit() || byte == b'-')
     };
-    (3..=63).contains(&name.len()) && name.split('.').all(label) && name.parse::<std::net::Ipv4Addr>().is_err()
+    (3..=63).contains(&name.len())
+        && name.split('.').all(label)
+        && name.parse::<std::net::Ipv4Addr>().is_err()
 }
 
 /// The error for a bucket name.
@@ -99,7 +111,11 @@ mod tests {
     #[test]
     fn hosts() {
         let bucket = |host: &str| {
-            let request = http::Request::builder().uri("/k").header("host", host).body(()).unwrap();
+            let request = http::Request::builder()
+                .uri("/k")
+                .header("host", host)
+                .body(())
+                .unwrap();
             host_bucket(&request.into_parts().0, &["s3.example.net".to_owned()])
         };
         assert_eq!(bucket("b.s3.example.net"), Some("b".into()));
@@ -115,7 +131,19 @@ mod tests {
         for good in ["abc", "my-bucket.name-1", "1bucket"] {
             assert!(is_new_bucket_name(good), "{good}");
         }
-        for bad in ["ab", "Bucket", "a_b", "a..b", "-abc", "abc-", "a.-b", "192.168.1.1", "bucket+x", ".abc", ""] {
+        for bad in [
+            "ab",
+            "Bucket",
+            "a_b",
+            "a..b",
+            "-abc",
+            "abc-",
+            "a.-b",
+            "192.168.1.1",
+            "bucket+x",
+            ".abc",
+            "",
+        ] {
             assert!(!is_new_bucket_name(bad), "{bad}");
         }
         assert!(!is_new_bucket_name(&"a".repeat(64)));

@@ -39,10 +39,18 @@ pub struct Layout {
 impl Layout {
     /// Makes what is missing. Nodes keep their ports as long as those are free.
     pub fn prepare(data: &Path, proxy: SocketAddr, log_filter: &str) -> Result<Layout, Box<dyn Error>> {
-        let paths: Vec<PathBuf> = (1..=NODES).map(|number| node_folder(data, number).join("node.toml")).collect();
-        let known: Vec<Option<NodeConfig>> = paths.iter().map(|path| known_config(path)).collect::<Result<_, _>>()?;
+        let paths: Vec<PathBuf> = (1..=NODES)
+            .map(|number| node_folder(data, number).join("node.toml"))
+            .collect();
+        let known: Vec<Option<NodeConfig>> = paths
+            .iter()
+            .map(|path| known_config(path))
+            .collect::<Result<_, _>>()?;
         let cluster = match known.iter().flatten().next() {
-            Some(config) => ClusterConfig { rings: "../rings".into(), ..config.cluster.clone() },
+            Some(config) => ClusterConfig {
+                rings: "../rings".into(),
+                ..config.cluster.clone()
+            },
             None => new_cluster()?,
         };
         let ports = choose_ports(&known)?;
@@ -55,14 +63,20 @@ impl Layout {
             let storage = node_storage(number, ports[at], tuning);
             let config = NodeConfig {
                 cluster: cluster.clone(),
-                log: LogConfig { filter: log_filter.into(), ..LogConfig::default() },
+                log: LogConfig {
+                    filter: log_filter.into(),
+                    ..LogConfig::default()
+                },
                 storage: Some(storage),
                 proxy: None,
             };
             write_atomically(path, toml::to_string(&config)?.as_bytes())?;
         }
         let proxy = NodeConfig {
-            cluster: ClusterConfig { rings: data.join("rings"), ..cluster },
+            cluster: ClusterConfig {
+                rings: data.join("rings"),
+                ..cluster
+            },
             log: LogConfig::default(),
             storage: None,
             proxy: Some(dev_proxy(proxy)),
@@ -114,7 +128,10 @@ fn random_hex() -> std::io::Result<String> {
 fn choose_ports(known: &[Option<NodeConfig>]) -> std::io::Result<Vec<u16>> {
     let mut held = Vec::new();
     for config in known {
-        let before = config.as_ref().and_then(|config| config.storage.as_ref()).map(|storage| storage.bind);
+        let before = config
+            .as_ref()
+            .and_then(|config| config.storage.as_ref())
+            .map(|storage| storage.bind);
         let kept = before.and_then(|address| TcpListener::bind(address).ok());
         let listener = match kept {
             Some(listener) => listener,
@@ -122,7 +139,9 @@ fn choose_ports(known: &[Option<NodeConfig>]) -> std::io::Result<Vec<u16>> {
         };
         held.push(listener);
     }
-    held.iter().map(|listener| listener.local_addr().map(|address| address.port())).collect()
+    held.iter()
+        .map(|listener| listener.local_addr().map(|address| address.port()))
+        .collect()
 }
 
 fn node_storage(number: usize, port: u16, known: Option<StorageConfig>) -> StorageConfig {
@@ -136,7 +155,10 @@ fn node_storage(number: usize, port: u16, known: Option<StorageConfig>) -> Stora
             container_bind: None,
             account_bind: None,
             pid_file: Some("node.pid".into()),
-            devices: vec![DeviceEntry { name: device_name(number), path: "disk".into() }],
+            devices: vec![DeviceEntry {
+                name: device_name(number),
+                path: "disk".into(),
+            }],
             device: DeviceTuning::default(),
             object_server: Default::default(),
             container_server: Default::default(),
@@ -149,7 +171,12 @@ fn node_storage(number: usize, port: u16, known: Option<StorageConfig>) -> Stora
 /// Builds all rings from the same four devices. The same seed gives the same placement whatever the ports.
 fn write_rings(folder: &Path, ports: &[u16]) -> Result<(), Box<dyn Error>> {
     std::fs::create_dir_all(folder)?;
-    for (name, replicas) in [("account", 3.0), ("container", 3.0), ("object", 3.0), ("object-1", 2.0)] {
+    for (name, replicas) in [
+        ("account", 3.0),
+        ("container", 3.0),
+        ("object", 3.0),
+        ("object-1", 2.0),
+    ] {
         let mut builder = Builder::create(PART_POWER, replicas, 1)?;
         for (at, port) in ports.iter().enumerate() {
             let number = at + 1;
@@ -166,7 +193,10 @@ fn write_rings(folder: &Path, ports: &[u16]) -> Result<(), Box<dyn Error>> {
             })?;
         }
         builder.rebalance(RING_SEED, 0)?;
-        write_atomically(&folder.join(format!("{name}.ring.gz")), &martlet_ring::file::write_v1(&builder.to_ring()?)?)?;
+        write_atomically(
+            &folder.join(format!("{name}.ring.gz")),
+            &martlet_ring::file::write_v1(&builder.to_ring()?)?,
+        )?;
     }
     Ok(())
 }
@@ -190,7 +220,13 @@ fn dev_proxy(bind: SocketAddr) -> ProxyRoleConfig {
     ];
     let user = |(name, key, groups): (&str, &str, Vec<&str>)| {
         let groups = groups.into_iter().map(str::to_owned).collect();
-        (name.to_owned(), UserConfig { key: key.into(), groups })
+        (
+            name.to_owned(),
+            UserConfig {
+                key: key.into(),
+                groups,
+            },
+        )
     };
     let prefix = |name: &str, require_group: Option<&str>| ResellerPrefix {
         name: name.into(),
@@ -203,5 +239,10 @@ fn dev_proxy(bind: SocketAddr) -> ProxyRoleConfig {
         ..TempAuthConfig::default()
     };
     pipeline.domain_remap.storage_domain = vec!["example.net".into()];
-    ProxyRoleConfig { bind, expose_metrics: true, pipeline, s3: Some(S3Config::default()) }
+    ProxyRoleConfig {
+        bind,
+        expose_metrics: true,
+        pipeline,
+        s3: Some(S3Config::default()),
+    }
 }

@@ -34,10 +34,19 @@ pub struct PutContainer {
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum PutContainerOutcome {
     /// New, or new again after a deletion.
-    Created { record: ContainerRecord, outbox: Option<OutboxId> },
-    Updated { record: ContainerRecord, outbox: Option<OutboxId> },
+    Created {
+        record: ContainerRecord,
+        outbox: Option<OutboxId>,
+    },
+    Updated {
+        record: ContainerRecord,
+        outbox: Option<OutboxId>,
+    },
     /// It lives under another policy; nothing changed.
-    PolicyConflict { existing: PolicyIndex, record: ContainerRecord },
+    PolicyConflict {
+        existing: PolicyIndex,
+        record: ContainerRecord,
+    },
     /// It was deleted later; nothing changed.
     Older { record: ContainerRecord },
 }
@@ -45,12 +54,17 @@ pub enum PutContainerOutcome {
 /// What became of a DELETE of a container or account.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum DeleteContainerOutcome {
-    Deleted { record: ContainerRecord, outbox: Option<OutboxId> },
+    Deleted {
+        record: ContainerRecord,
+        outbox: Option<OutboxId>,
+    },
     NotFound,
     /// Containers only: objects are still there.
     NotEmpty,
     /// It was created as late or later.
-    Conflict { existing: Timestamp },
+    Conflict {
+        existing: Timestamp,
+    },
 }
 
 /// A row of either kind: objects are rows of containers, containers are rows of accounts.
@@ -80,7 +94,10 @@ impl Row {
     pub fn newest(&self) -> Timestamp {
         match self {
             Row::Object(row) => row.last_modified(),
-            Row::Container(row) => row.put_timestamp.max(row.delete_timestamp).max(row.stats_timestamp),
+            Row::Container(row) => row
+                .put_timestamp
+                .max(row.delete_timestamp)
+                .max(row.stats_timestamp),
         }
     }
 }

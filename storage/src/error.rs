@@ -34,7 +34,11 @@ pub enum OpenError {
     /// No directory or no marker file in it: not mounted, or never formatted.
     Missing(PathBuf),
     /// The marker names another cluster or device.
-    Foreign { path: PathBuf, found: String, expected: String },
+    Foreign {
+        path: PathBuf,
+        found: String,
+        expected: String,
+    },
     /// The marker cannot be read, or the format is newer than this program.
     Marker { path: PathBuf, reason: String },
     /// Another process has the device open.
@@ -72,7 +76,11 @@ impl fmt::Display for OpenError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             OpenError::Missing(path) => write!(f, "{} is not a mounted, formatted device", path.display()),
-            OpenError::Foreign { path, found, expected } => {
+            OpenError::Foreign {
+                path,
+                found,
+                expected,
+            } => {
                 write!(f, "{} belongs to {found}, not to {expected}", path.display())
             }
             OpenError::Marker { path, reason } => write!(f, "marker {}: {reason}", path.display()),

@@ -89,7 +89,10 @@ pub(crate) fn check(path: &Path, identity: &DeviceIdentity) -> Result<(), OpenEr
     };
     let marker: Marker = serde_json::from_slice(&text).map_err(|error| bad(error.to_string()))?;
     if marker.format != FORMAT {
-        let reason = format!("format {} is not the format {FORMAT} of this program", marker.format);
+        let reason = format!(
+            "format {} is not the format {FORMAT} of this program",
+            marker.format
+        );
         return Err(bad(reason));
     }
     if marker.cluster != identity.cluster || marker.device != identity.device {

@@ -25,9 +25,13 @@ pub struct PutObject {
 /// What became of a PUT.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum PutOutcome {
-    Stored { outbox: Option<OutboxId> },
+    Stored {
+        outbox: Option<OutboxId>,
+    },
     /// Data or a tombstone as new or newer is there.
-    Conflict { existing: Timestamp },
+    Conflict {
+        existing: Timestamp,
+    },
     /// `if_none_match_star` was asked and an object is there.
     Exists,
 }
@@ -35,10 +39,17 @@ pub enum PutOutcome {
 /// What became of a POST.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum PostOutcome {
-    Stored { record: Box<ObjectRecord>, outbox: Option<OutboxId> },
-    NotFound { tombstone: Option<Timestamp> },
+    Stored {
+        record: Box<ObjectRecord>,
+        outbox: Option<OutboxId>,
+    },
+    NotFound {
+        tombstone: Option<Timestamp>,
+    },
     /// Metadata as new or newer is there.
-    Conflict { existing: Timestamp },
+    Conflict {
+        existing: Timestamp,
+    },
 }
 
 /// A DELETE.
@@ -56,11 +67,19 @@ pub struct DeleteObject {
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum DeleteOutcome {
     /// A tombstone took the object's place.
-    Deleted { previous: Box<ObjectRecord>, outbox: Option<OutboxId> },
+    Deleted {
+        previous: Box<ObjectRecord>,
+        outbox: Option<OutboxId>,
+    },
     /// No object was there; a tombstone is there now. `tombstone` is the one that was there before.
-    NotFound { tombstone: Option<Timestamp>, outbox: Option<OutboxId> },
+    NotFound {
+        tombstone: Option<Timestamp>,
+        outbox: Option<OutboxId>,
+    },
     /// Data as new or newer is there.
-    Conflict { existing: Timestamp },
+    Conflict {
+        existing: Timestamp,
+    },
     DeleteAtMismatch,
 }
 

@@ -32,7 +32,10 @@ impl DeviceSet {
 
     /// The open device of this name.
     pub fn get(&self, name: &str) -> Result<Device, Unavailable> {
-        let unavailable = |reason: &str| Unavailable { device: name.to_owned(), reason: reason.to_owned() };
+        let unavailable = |reason: &str| Unavailable {
+            device: name.to_owned(),
+            reason: reason.to_owned(),
+        };
         match self.lock().iter().find(|entry| entry.name == name) {
             Some(entry) => entry.state.clone().map_err(|reason| unavailable(&reason)),
             None => Err(unavailable("this node has no device of that name")),
@@ -53,7 +56,12 @@ impl DeviceSet {
 
     /// Tries again to open what is not open (a disk was mounted meanwhile); how many came. Blocks.
     pub fn reopen_missing(&self) -> usize {
-        let missing = |entry: &Entry| entry.state.is_err().then(|| (entry.name.clone(), entry.config.clone()));
+        let missing = |entry: &Entry| {
+            entry
+                .state
+                .is_err()
+                .then(|| (entry.name.clone(), entry.config.clone()))
+        };
         let missing: Vec<_> = self.lock().iter().filter_map(missing).collect();
         let mut opened = 0;
         for (name, config) in missing {

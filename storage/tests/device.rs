@@ -17,7 +17,11 @@ use std::path::Path;
 const POLICY: PolicyIndex = PolicyIndex(0);
 
 fn run<T>(future: impl Future<Output = T>) -> T {
-    tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap().block_on(future)
+    tokio::runtime::Builder::new_current_thread()
+        .enable_all()
+        .build()
+        .unwrap()
+        .block_on(future)
 }
 
 fn config(path: &Path) -> DeviceConfig {
@@ -45,7 +49,10 @@ fn hash(n: u8) -> PathHash {
 }
 
 fn body(length: usize, seed: u8) -> Bytes {
-    (0..length).map(|at| (at as u8).wrapping_mul(31).wrapping_add(seed)).collect::<Vec<_>>().into()
+    (0..length)
+        .map(|at| (at as u8).wrapping_mul(31).wrapping_add(seed))
+        .collect::<Vec<_>>()
+        .into()
 }
 
 fn put_of(secs: u64) -> PutObject {
@@ -67,7 +74,10 @@ async fn put(device: &Device, n: u8, secs: u64, bytes: Bytes) -> PutOutcome {
     for chunk in bytes.chunks(100_000) {
         writer.write(bytes.slice_ref(chunk)).await.unwrap();
     }
-    device.put_object(POLICY, hash(n), put_of(secs), writer, |_| None).await.unwrap()
+    device
+        .put_object(POLICY, hash(n), put_of(secs), writer, |_| None)
+        .await
+        .unwrap()
 }
 
 async fn post(device: &Device, n: u8, secs: u64) -> PostOutcome {
@@ -88,7 +98,10 @@ async fn delete(device: &Device, n: u8, secs: u64) -> DeleteOutcome {
         timestamp: at(secs),
         if_delete_at: None,
     };
-    device.delete_object(POLICY, hash(n), delete, |_| None).await.unwrap()
+    device
+        .delete_object(POLICY, hash(n), delete, |_| None)
+        .await
+        .unwrap()
 }
 
 async fn read(device: &Device, n: u8, range: Option<(u64, u64)>) -> Result<Option<Vec<u8>>, StorageError> {
@@ -122,13 +135,23 @@ fn bodies_of_every_size_read_back_also_after_a_restart() {
     run(async {
         for (n, size) in sizes.iter().enumerate() {
             let whole = body(*size, n as u8);
-            assert_eq!(read(&device, n as u8, None).await.unwrap().unwrap(), whole, "{size}");
+            assert_eq!(
+                read(&device, n as u8, None).await.unwrap().unwrap(),
+                whole,
+                "{size}"
+            );
             let (start, end) = (size / 3, size / 3 * 2);
-            let part = read(&device, n as u8, Some((start as u64, end as u64))).await.unwrap().unwrap();
+            let part = read(&device, n as u8, Some((start as u64, end as u64)))
+                .await
+                .unwrap()
+                .unwrap();
             assert_eq!(part, &whole[start..end], "{size}");
         }
         let stats = device.stats().await.unwrap();
-        assert_eq!((stats.objects, stats.bytes), (7, sizes.iter().sum::<usize>() as u64));
+        assert_eq!(
+            (stats.objects, stats.bytes),
+            (7, sizes.iter().sum::<usize>() as u64)
+        );
         device.close().await;
     });
 }
@@ -138,23 +161,58 @@ fn the_newest_wins_in_whatever_order_it_comes() {
     let folder = tempfile::tempdir().unwrap();
     let device = open(folder.path());
     run(async {
-        assert!(matches!(put(&device, 1, 10, body(10, 1)).await, PutOutcome::Stored { .. }));
-        assert_eq!(put(&device, 1, 10, body(10, 2)).await, PutOutcome::Conflict { existing: at(10) });
+        assert!(matches!(
+            put(&device, 1, 10, body(10, 1)).await,
+            PutOutcome::Stored { .. }
+        ));
+        assert_eq!(
+            put(&device, 1, 10, body(10, 2)).await,
+            PutOutcome::Conflict { existing: at(10) }
+        );
         assert!(matches!(post(&device, 1, 30).await, PostOutcome::Stored { .. }));
-        assert_eq!(post(&device, 1, 20).await, PostOutcome::Conflict { existing: at(30) });
+        assert_eq!(
+            post(&device, 1, 20).await,
+            PostOutcome::Conflict { existing: at(30) }
+        );
         // A PUT that comes late but is newer than the data keeps the newer POST.
-        assert!(matches!(put(&device, 1, 20, body(200_000, 3)).await, PutOutcome::Stored { .. }));
+        assert!(matches!(
+            put(&device, 1, 20, body(200_000, 3)).await,
+            PutOutcome::Stored { .. }
+        ));
         let record = device.read_object(POLICY, hash(1)).await.unwrap().unwrap();
         assert_eq!((record.timestamp, record.newest()), (at(20), at(30)));
-        assert_eq!(record.metadata(), [("x-object-meta-post".to_owned(), "30".to_owned())]);
+        assert_eq!(
+            record.metadata(),
+            [("x-object-meta-post".to_owned(), "30".to_owned())]
+        );
         assert_eq!(read(&device, 1, None).await.unwrap().unwrap(), body(200_000, 3));
-        assert_eq!(delete(&device, 1, 15).await, DeleteOutcome::Conflict { existing: at(20) });
-        assert!(matches!(delete(&device, 1, 40).await, DeleteOutcome::Deleted { .. }));
-        assert_eq!(put(&device, 1, 35, body(5, 4)).await, PutOutcome::Conflict { existing: at(40) });
-        assert_eq!(post(&device, 1, 50).await, PostOutcome::NotFound { tombstone: Some(at(40)) });
+        assert_eq!(
+            delete(&device, 1, 15).await,
+            DeleteOutcome::Conflict { existing: at(20) }
+        );
+        assert!(matches!(
+            delete(&device, 1, 40).await,
+            DeleteOutcome::Deleted { .. }
+        ));
+        assert_eq!(
+            put(&device, 1, 35, body(5, 4)).await,
+            PutOutcome::Conflict { existing: at(40) }
+        );
+        assert_eq!(
+            post(&device, 1, 50).await,
+            PostOutcome::NotFound {
+                tombstone: Some(at(40))
+            }
+        );
         // A DELETE of nothing leaves a tombstone all the same.
-        assert!(matches!(delete(&device, 2, 9).await, DeleteOutcome::NotFound { tombstone: None, .. }));
-        assert_eq!(put(&device, 2, 8, body(5, 4)).await, PutOutcome::Conflict { existing: at(9) });
+        assert!(matches!(
+            delete(&device, 2, 9).await,
+            DeleteOutcome::NotFound { tombstone: None, .. }
+        ));
+        assert_eq!(
+            put(&device, 2, 8, body(5, 4)).await,
+            PutOutcome::Conflict { existing: at(9) }
+        );
         let stats = device.stats().await.unwrap();
         assert_eq!((stats.objects, stats.tombstones, stats.bytes), (0, 2, 0));
         device.close().await;
@@ -186,9 +244,17 @@ fn a_body_stays_readable_while_it_is_replaced() {
 fn body_files(device: &Path) -> Vec<std::path::PathBuf> {
     let mut found = Vec::new();
     for part in fs::read_dir(device.join("bodies")).unwrap() {
-        found.extend(fs::read_dir(part.unwrap().path()).unwrap().map(|entry| entry.unwrap().path()));
+        found.extend(
+            fs::read_dir(part.unwrap().path())
+                .unwrap()
+                .map(|entry| entry.unwrap().path()),
+        );
     }
-    found.extend(fs::read_dir(device.join("incoming")).unwrap().map(|entry| entry.unwrap().path()));
+    found.extend(
+        fs::read_dir(device.join("incoming"))
+            .unwrap()
+            .map(|entry| entry.unwrap().path()),
+    );
     found
 }
 
@@ -229,17 +295,27 @@ fn a_flipped_bit_is_found_put_aside_and_can_be_brought_back() {
         let device = open(folder.path());
         run(async {
             let record = device.read_object(POLICY, hash(1)).await.unwrap().unwrap();
-            assert!(matches!(read(&device, 1, Some((900, 1200))).await, Err(StorageError::Corrupt(_))));
+            assert!(matches!(
+                read(&device, 1, Some((900, 1200))).await,
+                Err(StorageError::Corrupt(_))
+            ));
             assert_eq!(read(&device, 1, None).await, Ok(None));
             assert_eq!(read(&device, 2, None).await.unwrap().unwrap(), body(100, 3));
             assert_ne!(device.digests(Space::Objects(POLICY)).await.unwrap(), before);
             let mut writer = device.begin_body(None).await.unwrap();
             writer.write(body(size, 1)).await.unwrap();
-            let wrong = device.merge_object(POLICY, hash(1), record.clone(), Some(writer)).await;
+            let wrong = device
+                .merge_object(POLICY, hash(1), record.clone(), Some(writer))
+                .await;
             assert!(matches!(wrong, Err(StorageError::Corrupt(_))));
             let mut writer = device.begin_body(None).await.unwrap();
             writer.write(whole.clone()).await.unwrap();
-            assert!(device.merge_object(POLICY, hash(1), record, Some(writer)).await.unwrap());
+            assert!(
+                device
+                    .merge_object(POLICY, hash(1), record, Some(writer))
+                    .await
+                    .unwrap()
+            );
             assert_eq!(read(&device, 1, None).await.unwrap().unwrap(), whole);
             assert_eq!(device.digests(Space::Objects(POLICY)).await.unwrap(), before);
             device.close().await;
@@ -256,7 +332,10 @@ fn only_the_own_device_opens() {
     assert!(matches!(Device::open(config.clone()), Err(OpenError::Missing(_))));
     Device::format(folder.path(), &config.identity).unwrap();
     config.identity.cluster = "other".into();
-    assert!(matches!(Device::open(config.clone()), Err(OpenError::Foreign { .. })));
+    assert!(matches!(
+        Device::open(config.clone()),
+        Err(OpenError::Foreign { .. })
+    ));
     let set = DeviceSet::new(vec![("d1".into(), config)]);
     assert!(set.get("d1").is_err() && set.get("d2").is_err());
 }
@@ -276,7 +355,10 @@ fn a_full_device_refuses_bodies_and_takes_deletes() {
     run(async {
         assert_eq!(device.begin_body(Some(1)).await.unwrap_err(), StorageError::Full);
         assert!(matches!(post(&device, 1, 2).await, PostOutcome::Stored { .. }));
-        assert!(matches!(delete(&device, 1, 3).await, DeleteOutcome::Deleted { .. }));
+        assert!(matches!(
+            delete(&device, 1, 3).await,
+            DeleteOutcome::Deleted { .. }
+        ));
         device.close().await;
     });
 }
@@ -290,7 +372,10 @@ fn an_unfinished_body_is_gone_after_a_start() {
         device.close().await;
     });
     drop(device);
-    let stray = folder.path().join("incoming").join("0123456789abcdef0123456789abcdef");
+    let stray = folder
+        .path()
+        .join("incoming")
+        .join("0123456789abcdef0123456789abcdef");
     fs::write(&stray, b"half a body").unwrap();
     let device = open(folder.path());
     assert!(!stray.exists());
@@ -340,7 +425,11 @@ fn what_was_acknowledged_survives_kill() {
     run(async {
         for n in stored {
             let size = if n % 2 == 0 { 100 } else { 80_000 };
-            assert_eq!(read(&device, n, None).await.unwrap().unwrap(), body(size, n), "{n}");
+            assert_eq!(
+                read(&device, n, None).await.unwrap().unwrap(),
+                body(size, n),
+                "{n}"
+            );
         }
         device.close().await;
     });
@@ -367,7 +456,9 @@ fn the_outbox_holds_what_is_owed_until_it_is_acknowledged() {
         let mut ids = Vec::new();
         for (secs, coalesce) in [(1, false), (2, false), (3, true), (4, true)] {
             let writer = device.begin_body(None).await.unwrap();
-            let stored = device.put_object(POLICY, hash(1), put_of(secs), writer, update(coalesce)).await;
+            let stored = device
+                .put_object(POLICY, hash(1), put_of(secs), writer, update(coalesce))
+                .await;
             match stored.unwrap() {
                 PutOutcome::Stored { outbox: Some(id) } => ids.push(id),
                 other => panic!("{other:?}"),
@@ -412,7 +503,11 @@ fn row(random: &mut Random, name: String) -> ObjectRow {
         deleted,
         size: if deleted { 0 } else { secs * 10 },
         content_type: if deleted { String::new() } else { "t".into() },
-        etag: if deleted { String::new() } else { format!("{secs:032x}") },
+        etag: if deleted {
+            String::new()
+        } else {
+            format!("{secs:032x}")
+        },
         content_type_timestamp: at(secs),
         meta_timestamp: at(secs),
         policy: PolicyIndex(0),
@@ -460,13 +555,26 @@ fn rows_in_any_order_give_equal_counts_and_digests() {
         run(async {
             for part in order.chunks(7) {
                 let part = part.iter().cloned().map(Row::Object).collect();
-                device.put_rows(Space::Containers, hash(9), part, Some(create()), |_| None).await.unwrap();
+                device
+                    .put_rows(Space::Containers, hash(9), part, Some(create()), |_| None)
+                    .await
+                    .unwrap();
             }
-            let record = device.container(Space::Containers, hash(9)).await.unwrap().unwrap();
+            let record = device
+                .container(Space::Containers, hash(9))
+                .await
+                .unwrap()
+                .unwrap();
             assert_eq!(record.object_count(), living.len() as u64);
-            assert_eq!(record.bytes_used(), living.iter().map(|row| row.size).sum::<u64>());
+            assert_eq!(
+                record.bytes_used(),
+                living.iter().map(|row| row.size).sum::<u64>()
+            );
             digests.push(device.digests(Space::Containers).await.unwrap());
-            let versions = device.versions(Space::Containers, 0x0909, None, 10).await.unwrap();
+            let versions = device
+                .versions(Space::Containers, 0x0909, None, 10)
+                .await
+                .unwrap();
             assert_eq!(versions[0].fingerprint, digests[0][0].1);
             assert!(device.remove_container(Space::Containers, hash(9)).await.unwrap());
             assert!(device.digests(Space::Containers).await.unwrap().is_empty());
@@ -490,7 +598,8 @@ fn expected(names: &BTreeMap<String, bool>, query: &ListingQuery) -> Vec<String>
     };
     let mut found: Vec<String> = Vec::new();
     for (name, deleted) in names {
-        let outside = low.as_ref().is_some_and(|low| name <= low) || high.as_ref().is_some_and(|high| name >= high);
+        let outside =
+            low.as_ref().is_some_and(|low| name <= low) || high.as_ref().is_some_and(|high| name >= high);
         if *deleted || outside || !name.starts_with(&prefix) {
             continue;
         }
@@ -535,11 +644,17 @@ fn listings_equal_the_model() {
     let folder = tempfile::tempdir().unwrap();
     let device = open(folder.path());
     run(async {
-        device.put_rows(Space::Containers, hash(9), rows, Some(create()), |_| None).await.unwrap();
+        device
+            .put_rows(Space::Containers, hash(9), rows, Some(create()), |_| None)
+            .await
+            .unwrap();
         for turn in 0..3000 {
             let mut text = |chance: u64| {
-                (random.below(chance) == 0)
-                    .then(|| (0..random.below(4)).map(|_| parts[random.below(7) as usize]).collect::<String>())
+                (random.below(chance) == 0).then(|| {
+                    (0..random.below(4))
+                        .map(|_| parts[random.below(7) as usize])
+                        .collect::<String>()
+                })
             };
             let mut query = ListingQuery {
                 limit: 0,
@@ -552,7 +667,10 @@ fn listings_equal_the_model() {
             };
             query.limit = 1 + random.below(30) as usize;
             query.reverse = random.below(2) == 0;
-            let page = device.list(Space::Containers, hash(9), &query, false).await.unwrap();
+            let page = device
+                .list(Space::Containers, hash(9), &query, false)
+                .await
+                .unwrap();
             let told: Vec<String> = page
                 .iter()
                 .map(|entry| match entry {

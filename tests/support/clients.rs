@@ -5,20 +5,29 @@ use std::process::Command;
 
 /// The `bin` folder of the clients' environment.
 fn bin() -> PathBuf {
-    let folder = std::env::var_os("MARTLET_TEST_VENV").map(PathBuf::from).unwrap_or_else(|| {
-        let cache = std::env::var_os("XDG_CACHE_HOME").map(PathBuf::from);
-        let home = || PathBuf::from(std::env::var_os("HOME").expect("HOME is set")).join(".cache");
-        cache.unwrap_or_else(home).join("martlet/clients")
-    });
+    let folder = std::env::var_os("MARTLET_TEST_VENV")
+        .map(PathBuf::from)
+        .unwrap_or_else(|| {
+            let cache = std::env::var_os("XDG_CACHE_HOME").map(PathBuf::from);
+            let home = || PathBuf::from(std::env::var_os("HOME").expect("HOME is set")).join(".cache");
+            cache.unwrap_or_else(home).join("martlet/clients")
+        });
     let bin = folder.join("bin");
-    assert!(bin.join("swift").is_file(), "{} has no swift client: run `make deps-test`", bin.display());
+    assert!(
+        bin.join("swift").is_file(),
+        "{} has no swift client: run `make deps-test`",
+        bin.display()
+    );
     bin
 }
 
 /// Runs a command of the environment; its standard output. Panics when it fails.
 pub fn run(command: &mut Command) -> String {
     let output = command.output().expect("the client starts");
-    let (out, errors) = (String::from_utf8_lossy(&output.stdout), String::from_utf8_lossy(&output.stderr));
+    let (out, errors) = (
+        String::from_utf8_lossy(&output.stdout),
+        String::from_utf8_lossy(&output.stderr),
+    );
     assert!(output.status.success(), "{command:?} failed: {out}{errors}");
     out.into_owned()
 }
@@ -26,7 +35,14 @@ pub fn run(command: &mut Command) -> String {
 /// `swift` as `test:tester`, in a working folder.
 pub fn swift(url: &str, folder: &Path) -> Command {
     let mut command = Command::new(bin().join("swift"));
-    command.current_dir(folder).args(["-A", &format!("{url}/auth/v1.0"), "-U", "test:tester", "-K", "testing"]);
+    command.current_dir(folder).args([
+        "-A",
+        &format!("{url}/auth/v1.0"),
+        "-U",
+        "test:tester",
+        "-K",
+        "testing",
+    ]);
     command
 }
 

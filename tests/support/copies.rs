@@ -24,37 +24,56 @@ pub struct Copy {
 
 impl Placement {
     pub fn of(cluster: &Cluster) -> Placement {
-        let text = std::fs::read_to_string(cluster.node_folder(1).join("node.toml")).expect("node.toml is there");
+        let text =
+            std::fs::read_to_string(cluster.node_folder(1).join("node.toml")).expect("node.toml is there");
         let config: toml::Table = text.parse().expect("node.toml is TOML");
         let text = |key: &str| config["cluster"][key].as_str().expect("a string").to_owned();
-        let salt = HashSalt { prefix: text("hash_path_prefix"), suffix: text("hash_path_suffix") };
+        let salt = HashSalt {
+            prefix: text("hash_path_prefix"),
+            suffix: text("hash_path_suffix"),
+        };
         let bytes = std::fs::read(cluster.data().join("rings/object.ring.gz")).expect("the ring is there");
         let ring = martlet_ring::file::read(&bytes).expect("the ring is one");
-        Placement { ring, salt, nodes: (1..=NODES).map(|number| cluster.node_address(number)).collect() }
+        Placement {
+            ring,
+            salt,
+            nodes: (1..=NODES).map(|number| cluster.node_address(number)).collect(),
+        }
     }
 
     /// The nodes (from 1) that hold an object, in the ring's order.
     pub fn primaries(&self, account: &str, container: &str, object: &str) -> Vec<usize> {
         let partition = self.partition(account, container, object);
-        let number = |device: &&martlet_ring::Device| device.device[1..].parse().expect("devices are d1 to d4");
+        let number =
+            |device: &&martlet_ring::Device| device.device[1..].parse().expect("devices are d1 to d4");
         self.ring.primaries(partition).iter().map(number).collect()
     }
 
     fn partition(&self, account: &str, container: &str, object: &str) -> u32 {
-        self.ring.partition(&self.salt.hash(account, Some(container), Some(object)))
+        self.ring
+            .partition(&self.salt.hash(account, Some(container), Some(object)))
     }
 
     /// What node `number` holds of an object.
     pub async fn copy(&self, number: usize, account: &str, container: &str, object: &str) -> Copy {
         let partition = self.partition(account, container, object);
         let target = format!("/d{number}/{partition}/{account}/{container}/{object}");
-        let headers = [("x-backend-storage-policy-index", "0"), ("x-backend-martlet-server", "object")];
-        let answer = request(&self.nodes[number - 1], "GET", &target, &headers, "").await.expect("the node answers");
+        let headers = [
+            ("x-backend-storage-policy-index", "0"),
+            ("x-backend-martlet-server", "object"),
+        ];
+        let answer = request(&self.nodes[number - 1], "GET", &target, &headers, "")
+            .await
+            .expect("the node answers");
         Copy {
             status: answer.status,
             timestamp: answer.header("x-backend-timestamp").to_owned(),
             etag: answer.header("etag").to_owned(),
-            body: if answer.status == 200 { answer.body } else { bytes::Bytes::new() },
+            body: if answer.status == 200 {
+                answer.body
+            } else {
+                bytes::Bytes::new()
+            },
         }
     }
 

@@ -41,23 +41,38 @@ pub fn write_random(path: &Path, bytes: u64) {
     while left > 0 {
         random.fill_bytes(&mut block);
         let now = left.min(block.len() as u64);
-        file.write_all(&block[..now as usize]).expect("the file can be written");
+        file.write_all(&block[..now as usize])
+            .expect("the file can be written");
         left -= now;
     }
 }
 
 /// Fails unless two files hold the same bytes.
 pub fn assert_equal(a: &Path, b: &Path) {
-    let (mut left, mut right) = (File::open(a).expect("it is there"), File::open(b).expect("it is there"));
+    let (mut left, mut right) = (
+        File::open(a).expect("it is there"),
+        File::open(b).expect("it is there"),
+    );
     let length = |file: &File| file.metadata().expect("a length").len();
-    assert_eq!(length(&left), length(&right), "{} and {} differ in length", a.display(), b.display());
+    assert_eq!(
+        length(&left),
+        length(&right),
+        "{} and {} differ in length",
+        a.display(),
+        b.display()
+    );
     let (mut ours, mut theirs) = (vec![0; 1 << 20], vec![0; 1 << 20]);
     let mut rest = length(&left);
     while rest > 0 {
         let now = rest.min(1 << 20) as usize;
         left.read_exact(&mut ours[..now]).expect("it can be read");
         right.read_exact(&mut theirs[..now]).expect("it can be read");
-        assert!(ours[..now] == theirs[..now], "{} and {} differ", a.display(), b.display());
+        assert!(
+            ours[..now] == theirs[..now],
+            "{} and {} differ",
+            a.display(),
+            b.display()
+        );
         rest -= now as u64;
     }
 }
@@ -65,8 +80,10 @@ pub fn assert_equal(a: &Path, b: &Path) {
 /// Fails unless two folders hold the same files with the same bytes.
 pub fn assert_equal_trees(a: &Path, b: &Path) {
     let names = |folder: &Path| -> Vec<PathBuf> {
-        let mut names: Vec<_> =
-            below(folder).into_iter().map(|path| path.strip_prefix(folder).expect("below it").to_owned()).collect();
+        let mut names: Vec<_> = below(folder)
+            .into_iter()
+            .map(|path| path.strip_prefix(folder).expect("below it").to_owned())
+            .collect();
         names.sort();
         names
     };

@@ -17,7 +17,10 @@ pub struct Answer {
 impl Answer {
     /// A header as text; empty when absent.
     pub fn header(&self, name: &str) -> &str {
-        self.headers.get(name).and_then(|value| std::str::from_utf8(value.as_bytes()).ok()).unwrap_or("")
+        self.headers
+            .get(name)
+            .and_then(|value| std::str::from_utf8(value.as_bytes()).ok())
+            .unwrap_or("")
     }
 
     pub fn text(&self) -> String {
@@ -38,7 +41,9 @@ impl Swift {
     /// Logs in with tempauth.
     pub async fn login(address: &str, user: &str, key: &str) -> Swift {
         let headers = [("x-auth-user", user), ("x-auth-key", key)];
-        let answer = request(address, "GET", "/auth/v1.0", &headers, "").await.expect("the proxy answers");
+        let answer = request(address, "GET", "/auth/v1.0", &headers, "")
+            .await
+            .expect("the proxy answers");
         assert_eq!(answer.status, 200, "login failed: {}", answer.text());
         let url = answer.header("x-storage-url");
         let account = url.splitn(4, '/').nth(3).expect("a URL with a path");
@@ -59,7 +64,14 @@ impl Swift {
     ) -> Option<Answer> {
         let mut all = vec![("x-auth-token", self.token.as_str())];
         all.extend_from_slice(headers);
-        request(&self.address, method, &format!("{}{path}", self.account), &all, body).await
+        request(
+            &self.address,
+            method,
+            &format!("{}{path}", self.account),
+            &all,
+            body,
+        )
+        .await
     }
 
     /// As [`Swift::try_call`], where an answer must come.
@@ -70,7 +82,9 @@ impl Swift {
         headers: &[(&str, &str)],
         body: impl Into<Bytes>,
     ) -> Answer {
-        self.try_call(method, path, headers, body).await.expect("the proxy answers")
+        self.try_call(method, path, headers, body)
+            .await
+            .expect("the proxy answers")
     }
 }
 
@@ -85,23 +99,35 @@ pub async fn request(
     let stream = tokio::net::TcpStream::connect(address).await.ok()?;
     let (mut sender, connection) = http1::handshake(TokioIo::new(stream)).await.ok()?;
     let driving = tokio::spawn(connection);
-    let mut builder = http::Request::builder().method(method).uri(target).header("host", address);
+    let mut builder = http::Request::builder()
+        .method(method)
+        .uri(target)
+        .header("host", address);
     for (name, value) in headers {
-        builder = builder.header(*name, http::HeaderValue::from_bytes(value.as_bytes()).expect("a header value"));
+        builder = builder.header(
+            *name,
+            http::HeaderValue::from_bytes(value.as_bytes()).expect("a header value"),
+        );
     }
     let request = builder.body(Full::new(body.into())).expect("a request");
     let response = sender.send_request(request).await.ok()?;
     let (parts, body) = response.into_parts();
     let body = body.collect().await.ok()?.to_bytes();
     driving.abort();
-    Some(Answer { status: parts.status.as_u16(), headers: parts.headers, body })
+    Some(Answer {
+        status: parts.status.as_u16(),
+        headers: parts.headers,
+        body,
+    })
 }
 
 /// Sends bytes as they are and returns whatever comes back until the server closes or goes silent for a second.
 pub fn raw(address: &str, bytes: &[u8]) -> String {
     use std::io::{Read, Write};
     let mut stream = StdStream::connect(address).expect("the proxy accepts");
-    stream.set_read_timeout(Some(std::time::Duration::from_secs(1))).expect("a timeout can be set");
+    stream
+        .set_read_timeout(Some(std::time::Duration::from_secs(1)))
+        .expect("a timeout can be set");
     // A server that has seen enough may close before all is sent.
     let _ = stream.write_all(bytes);
     let mut answer = Vec::new();
@@ -122,8 +148,12 @@ async fn connect<B>(address: &str) -> http1::SendRequest<B>
 where
     B: hyper::body::Body<Data = Bytes, Error = std::convert::Infallible> + Send + Unpin + 'static,
 {
-    let stream = tokio::net::TcpStream::connect(address).await.expect("the proxy accepts");
-    let (sender, connection) = http1::handshake(TokioIo::new(stream)).await.expect("HTTP is spoken");
+    let stream = tokio::net::TcpStream::connect(address)
+        .await
+        .expect("the proxy accepts");
+    let (sender, connection) = http1::handshake(TokioIo::new(stream))
+        .await
+        .expect("HTTP is spoken");
     tokio::spawn(connection);
     sender
 }
@@ -166,20 +196,34 @@ fn streamed<B>(user: &Swift, method: &str, path: &str, body: B) -> http::Request
 /// PUTs so many bytes without holding them; the status.
 pub async fn stream_in(user: &Swift, path: &str, bytes: u64) -> u16 {
     let mut sender = connect(&user.address).await;
-    let body = Repeated { chunk: Bytes::from(vec![b'm'; STREAM_CHUNK]), left: bytes };
-    sender.send_request(streamed(user, "PUT", path, body)).await.expect("an answer").status().as_u16()
+    let body = Repeated {
+        chunk: Bytes::from(vec![b'm'; STREAM_CHUNK]),
+        left: bytes,
+    };
+    sender
+        .send_request(streamed(user, "PUT", path, body))
+        .await
+        .expect("an answer")
+        .status()
+        .as_u16()
 }
 
 /// GETs without holding the body; the status and the bytes that came.
 pub async fn stream_out(user: &Swift, path: &str) -> (u16, u64) {
     let mut sender = connect(&user.address).await;
     let empty = Full::new(Bytes::new());
-    let response = sender.send_request(streamed(user, "GET", path, empty)).await.expect("an answer");
+    let response = sender
+        .send_request(streamed(user, "GET", path, empty))
+        .await
+        .expect("an answer");
     let status = response.status().as_u16();
     let mut body = response.into_body();
     let mut count = 0;
     while let Some(frame) = body.frame().await {
-        count += frame.expect("the body goes on").data_ref().map_or(0, |data| data.len() as u64);
+        count += frame
+            .expect("the body goes on")
+            .data_ref()
+            .map_or(0, |data| data.len() as u64);
     }
     (status, count)
 }

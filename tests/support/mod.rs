@@ -41,7 +41,10 @@ impl Cluster {
 
     /// With further arguments of `martlet dev`.
     pub fn start_with(arguments: &[&str]) -> Cluster {
-        let folder = tempfile::Builder::new().prefix("martlet-test-").tempdir().expect("a temporary folder");
+        let folder = tempfile::Builder::new()
+            .prefix("martlet-test-")
+            .tempdir()
+            .expect("a temporary folder");
         let data = folder.path().join("data");
         let mut cluster = Cluster {
             child: None,
@@ -118,7 +121,10 @@ impl Cluster {
 
     /// Kills a storage process the hard way, and waits until it is gone.
     pub fn kill_node(&self, number: usize) {
-        assert!(self.processes, "only nodes with a process of their own can be killed");
+        assert!(
+            self.processes,
+            "only nodes with a process of their own can be killed"
+        );
         let pid = self.node_pid(number).expect("the node wrote its pid");
         send_signal(pid, rustix::process::Signal::KILL);
         wait_for("the killed node to be gone", || !is_running(pid));
@@ -127,7 +133,10 @@ impl Cluster {
     /// Starts a node in the place of one that was killed, and waits until it answers.
     pub fn restart_node(&self, number: usize) -> NodeProcess {
         let config = self.node_folder(number).join("node.toml");
-        let log = std::fs::OpenOptions::new().create(true).append(true).open(config.with_file_name("node.log"));
+        let log = std::fs::OpenOptions::new()
+            .create(true)
+            .append(true)
+            .open(config.with_file_name("node.log"));
         let log = log.expect("the node's log opens");
         let child = Command::new(env!("CARGO_BIN_EXE_martlet"))
             .args(["node", "--config"])
@@ -139,14 +148,19 @@ impl Cluster {
             .expect("the node starts");
         let node = NodeProcess { child };
         let address = self.node_address(number);
-        wait_for("the node to answer", || std::net::TcpStream::connect(&address).is_ok());
-        wait_for("the node to write its pid", || self.node_pid(number) == Some(node.child.id() as i32));
+        wait_for("the node to answer", || {
+            std::net::TcpStream::connect(&address).is_ok()
+        });
+        wait_for("the node to write its pid", || {
+            self.node_pid(number) == Some(node.child.id() as i32)
+        });
         node
     }
 
     /// Where a node listens.
     pub fn node_address(&self, number: usize) -> String {
-        let text = std::fs::read_to_string(self.node_folder(number).join("node.toml")).expect("node.toml is there");
+        let text =
+            std::fs::read_to_string(self.node_folder(number).join("node.toml")).expect("node.toml is there");
         let config: toml::Table = text.parse().expect("node.toml is TOML");
         config["storage"]["bind"].as_str().expect("an address").to_owned()
     }
@@ -159,16 +173,24 @@ impl Cluster {
             .output()
             .expect("the binary starts");
         let report = String::from_utf8_lossy(&output.stdout).into_owned();
-        assert!(output.status.success(), "{report}{}", String::from_utf8_lossy(&output.stderr));
+        assert!(
+            output.status.success(),
+            "{report}{}",
+            String::from_utf8_lossy(&output.stderr)
+        );
         report
     }
 
     /// Asks for the end and waits for it. Returns how long it took.
     pub fn stop(&mut self) -> Duration {
-        let Some(mut child) = self.child.take() else { return Duration::ZERO };
+        let Some(mut child) = self.child.take() else {
+            return Duration::ZERO;
+        };
         let begun = Instant::now();
         send_signal(child.id() as i32, rustix::process::Signal::TERM);
-        wait_for("the cluster to end", || child.try_wait().expect("it can be waited for").is_some());
+        wait_for("the cluster to end", || {
+            child.try_wait().expect("it can be waited for").is_some()
+        });
         begun.elapsed()
     }
 
@@ -182,7 +204,9 @@ impl Cluster {
             send_signal(*pid, rustix::process::Signal::KILL);
         }
         child.wait().expect("it can be waited for");
-        wait_for("all processes to be gone", || !pids.iter().any(|pid| is_running(*pid)));
+        wait_for("all processes to be gone", || {
+            !pids.iter().any(|pid| is_running(*pid))
+        });
     }
 
     /// Starts the cluster again on the same data.
@@ -195,7 +219,9 @@ impl Cluster {
     /// What the proxy and the nodes logged.
     pub fn logs(&self) -> String {
         let files = (1..=NODES).map(|number| self.node_folder(number).join("node.log"));
-        let texts = files.chain([self.data.join("martlet.log")]).map(|path| std::fs::read_to_string(path));
+        let texts = files
+            .chain([self.data.join("martlet.log")])
+            .map(|path| std::fs::read_to_string(path));
         texts.map(Result::unwrap_or_default).collect()
     }
 }
@@ -237,7 +263,12 @@ pub fn send_signal(pid: i32, signal: rustix::process::Signal) {
 /// Whether a process is there and not only waiting to be reaped.
 pub fn is_running(pid: i32) -> bool {
     match std::fs::read_to_string(format!("/proc/{pid}/stat")) {
-        Ok(stat) => !stat.rsplit(')').next().unwrap_or("").trim_start().starts_with('Z'),
+        Ok(stat) => !stat
+            .rsplit(')')
+            .next()
+            .unwrap_or("")
+            .trim_start()
+            .starts_with('Z'),
         Err(_) => false,
     }
 }
@@ -245,7 +276,14 @@ pub fn is_running(pid: i32) -> bool {
 /// Resident memory of a process, in bytes.
 pub fn resident_bytes(pid: u32) -> u64 {
     let status = std::fs::read_to_string(format!("/proc/{pid}/status")).unwrap_or_default();
-    let line = status.lines().find_map(|line| line.strip_prefix("VmRSS:")).unwrap_or("0 kB");
-    let kib: u64 = line.split_whitespace().next().and_then(|number| number.parse().ok()).unwrap_or(0);
+    let line = status
+        .lines()
+        .find_map(|line| line.strip_prefix("VmRSS:"))
+        .unwrap_or("0 kB");
+    let kib: u64 = line
+        .split_whitespace()
+        .next()
+        .and_then(|number| number.parse().ok())
+        .unwrap_or(0);
     kib * 1024
 }

@@ -12,8 +12,14 @@ pub fn best_match<'a>(accept: Option<&str>, offers: &[&'a str]) -> Result<Option
         return Ok(offers.first().copied());
     }
     let mut ranges = accept.split(',').map(parse).collect::<Result<Vec<_>, _>>()?;
-    ranges.sort_by(|a, b| b.quality.total_cmp(&a.quality).then(b.is_exact().cmp(&a.is_exact())));
-    Ok(ranges.iter().find_map(|range| offers.iter().find(|offer| range.matches(offer)).copied()))
+    ranges.sort_by(|a, b| {
+        b.quality
+            .total_cmp(&a.quality)
+            .then(b.is_exact().cmp(&a.is_exact()))
+    });
+    Ok(ranges
+        .iter()
+        .find_map(|range| offers.iter().find(|offer| range.matches(offer)).copied()))
 }
 
 struct Range<'a> {
@@ -28,14 +34,19 @@ impl Range<'_> {
     }
 
     fn matches(&self, offer: &str) -> bool {
-        let Some((kind, sub_kind)) = offer.split_once('/') else { return false };
+        let Some((kind, sub_kind)) = offer.split_once('/') else {
+            return false;
+        };
         (self.kind == "*" || self.kind == kind) && (self.sub_kind == "*" || self.sub_kind == sub_kind)
     }
 }
 
 fn parse(item: &str) -> Result<Range<'_>, InvalidAccept> {
     let mut parts = item.split(';');
-    let (kind, sub_kind) = parts.next().and_then(|range| range.trim().split_once('/')).ok_or(InvalidAccept)?;
+    let (kind, sub_kind) = parts
+        .next()
+        .and_then(|range| range.trim().split_once('/'))
+        .ok_or(InvalidAccept)?;
     if !is_token(kind) || !is_token(sub_kind) {
         return Err(InvalidAccept);
     }
@@ -53,11 +64,18 @@ fn parse(item: &str) -> Result<Range<'_>, InvalidAccept> {
             }
         }
     }
-    Ok(Range { kind, sub_kind, quality: quality.unwrap_or(1.0) })
+    Ok(Range {
+        kind,
+        sub_kind,
+        quality: quality.unwrap_or(1.0),
+    })
 }
 
 fn is_token(text: &str) -> bool {
-    !text.is_empty() && text.bytes().all(|b| b.is_ascii_graphic() && !b"()<>@,;:\"/[]?={}\\".contains(&b))
+    !text.is_empty()
+        && text
+            .bytes()
+            .all(|b| b.is_ascii_graphic() && !b"()<>@,;:\"/[]?={}\\".contains(&b))
 }
 
 #[cfg(test)]
@@ -74,9 +92,18 @@ mod tests {
             (Some("application/json"), Ok(Some("application/json"))),
             (Some("application/*"), Ok(Some("application/json"))),
             (Some("text/xml"), Ok(Some("text/xml"))),
-            (Some("text/plain;q=0.1, application/xml"), Ok(Some("application/xml"))),
-            (Some("*/*;q=0.9,application/xml;q=0.9"), Ok(Some("application/xml"))),
-            (Some("application/xml; charset=utf-8; q=0.5, text/html"), Ok(Some("application/xml"))),
+            (
+                Some("text/plain;q=0.1, application/xml"),
+                Ok(Some("application/xml")),
+            ),
+            (
+                Some("*/*;q=0.9,application/xml;q=0.9"),
+                Ok(Some("application/xml")),
+            ),
+            (
+                Some("application/xml; charset=utf-8; q=0.5, text/html"),
+                Ok(Some("application/xml")),
+            ),
             (Some("image/png"), Ok(None)),
             (Some("json"), Err(InvalidAccept)),
             (Some("text/plain;q=abc"), Err(InvalidAccept)),

@@ -27,7 +27,9 @@ pub fn unauthorized(realm: &str) -> Response {
 /// 405 that names what is allowed.
 pub fn method_not_allowed(allow: &'static str) -> Response {
     let mut response = status(StatusCode::METHOD_NOT_ALLOWED);
-    response.headers_mut().insert(ALLOW, HeaderValue::from_static(allow));
+    response
+        .headers_mut()
+        .insert(ALLOW, HeaderValue::from_static(allow));
     response
 }
 

@@ -25,7 +25,11 @@ pub async fn run(request: Request, next: Next) -> Response {
     };
     let methods = allowed_methods(&target);
     let (Some(origin), Some(container)) = (origin, target.container_path()) else {
-        return if is_options { options(methods) } else { next.run(request).await };
+        return if is_options {
+            options(methods)
+        } else {
+            next.run(request).await
+        };
     };
     let edge = next.edge().clone();
     let cors = edge.core.container_info(&container).await.cors.clone();
@@ -41,7 +45,9 @@ pub async fn run(request: Request, next: Next) -> Response {
 
 fn options(methods: &'static str) -> Response {
     let mut response = respond::empty(StatusCode::OK);
-    response.headers_mut().insert(ALLOW, HeaderValue::from_static(methods));
+    response
+        .headers_mut()
+        .insert(ALLOW, HeaderValue::from_static(methods));
     response
 }
 
@@ -49,7 +55,9 @@ fn options(methods: &'static str) -> Response {
 fn is_allowed(config: &CorsConfig, cors: &Cors, origin: &str) -> bool {
     let of_container = cors.allow_origin.as_deref().unwrap_or("").split_whitespace();
     let of_cluster = config.cors_allow_origin.iter().map(String::as_str);
-    of_container.chain(of_cluster).any(|allowed| allowed == "*" || allowed == origin)
+    of_container
+        .chain(of_cluster)
+        .any(|allowed| allowed == "*" || allowed == origin)
 }
 
 fn preflight(
@@ -72,7 +80,11 @@ fn preflight(
     }
     out.insert(ACCESS_CONTROL_ALLOW_METHODS, HeaderValue::from_static(methods));
     if let Some(wanted) = headers::text(asked, ACCESS_CONTROL_REQUEST_HEADERS.as_str()) {
-        let names: BTreeSet<&str> = wanted.split(',').map(str::trim).filter(|name| !name.is_empty()).collect();
+        let names: BTreeSet<&str> = wanted
+            .split(',')
+            .map(str::trim)
+            .filter(|name| !name.is_empty())
+            .collect();
         let names = names.into_iter().collect::<Vec<_>>().join(", ");
         if !names.is_empty() {
             headers::set(out, ACCESS_CONTROL_ALLOW_HEADERS.as_str(), &names);
@@ -83,7 +95,11 @@ fn preflight(
 }
 
 fn allow_origin(cors: &Cors, origin: &str, out: &mut HeaderMap) {
-    if cors.allow_origin.as_deref().is_some_and(|allowed| allowed.trim() == "*") {
+    if cors
+        .allow_origin
+        .as_deref()
+        .is_some_and(|allowed| allowed.trim() == "*")
+    {
         out.insert(ACCESS_CONTROL_ALLOW_ORIGIN, HeaderValue::from_static("*"));
     } else {
         headers::set(out, ACCESS_CONTROL_ALLOW_ORIGIN.as_str(), origin);
@@ -115,11 +131,24 @@ fn expose(config: &CorsConfig, cors: &Cors, origin: &str, out: &mut HeaderMap) {
     ];
     if !out.contains_key(ACCESS_CONTROL_EXPOSE_HEADERS) {
         let mut names: BTreeSet<String> = ALWAYS.map(String::from).into();
-        names.extend(config.cors_expose_headers.iter().map(|name| name.to_ascii_lowercase()));
+        names.extend(
+            config
+                .cors_expose_headers
+                .iter()
+                .map(|name| name.to_ascii_lowercase()),
+        );
         let is_meta = |name: &str| name.starts_with("x-container-meta") || name.starts_with("x-object-meta");
-        names.extend(out.keys().map(|name| name.as_str()).filter(|name| is_meta(name)).map(str::to_owned));
+        names.extend(
+            out.keys()
+                .map(|name| name.as_str())
+                .filter(|name| is_meta(name))
+                .map(str::to_owned),
+        );
         let own = cors.expose_headers.as_deref().unwrap_or("").split([' ', ',']);
-        names.extend(own.map(|name| name.trim().to_ascii_lowercase()).filter(|name| !name.is_empty()));
+        names.extend(
+            own.map(|name| name.trim().to_ascii_lowercase())
+                .filter(|name| !name.is_empty()),
+        );
         let names = names.into_iter().collect::<Vec<_>>().join(", ");
         headers::set(out, ACCESS_CONTROL_EXPOSE_HEADERS.as_str(), &names);
     }
@@ -134,7 +163,11 @@ mod tests {
 
     fn cors(allow_origin: &str) -> Cors {
         let expose_headers = Some("X-Own x-other".to_owned());
-        Cors { allow_origin: Some(allow_origin.into()), expose_headers, max_age: Some("5".into()) }
+        Cors {
+            allow_origin: Some(allow_origin.into()),
+            expose_headers,
+            max_age: Some("5".into()),
+        }
     }
 
     fn asked(method: &str) -> HeaderMap {
@@ -148,12 +181,21 @@ mod tests {
     fn preflights() {
         let config = CorsConfig::default();
         let check = |origins: &str, method: &str| {
-            preflight(&config, &cors(origins), "http://a.com", "GET, PUT", &asked(method))
+            preflight(
+                &config,
+                &cors(origins),
+                "http://a.com",
+                "GET, PUT",
+                &asked(method),
+            )
         };
         let response = check("http://b.com http://a.com", "PUT");
         assert_eq!(response.status(), 200);
         assert_eq!(response.headers()["access-control-allow-origin"], "http://a.com");
-        assert_eq!(response.headers()["vary"], "Origin, Access-Control-Request-Headers");
+        assert_eq!(
+            response.headers()["vary"],
+            "Origin, Access-Control-Request-Headers"
+        );
         assert_eq!(response.headers()["access-control-allow-headers"], "x-a, x-b");
         assert_eq!(response.headers()["access-control-max-age"], "5");
         assert_eq!(check("*", "GET").headers()["access-control-allow-origin"], "*");

@@ -29,7 +29,9 @@ const STORED_ACCOUNT_ACL: &str = "x-account-sysmeta-core-access-control";
 
 pub async fn run(mut request: Request, next: Next) -> Response {
     let edge = next.edge();
-    let Some(target) = target(&request) else { return answer::status(StatusCode::NOT_FOUND) };
+    let Some(target) = target(&request) else {
+        return answer::status(StatusCode::NOT_FOUND);
+    };
     if names_reserved(&target) && !allows_reserved_names(request.headers()) {
         return answer::words(StatusCode::PRECONDITION_FAILED, "Invalid UTF8 or contains NULL");
     }
@@ -58,13 +60,21 @@ fn guard(next: &Next, request: &Request, target: &Arc<Target>) -> Guard {
         return Guard::open(method, target.clone());
     }
     let referer = headers::text(request.headers(), REFERER.as_str()).map(str::to_owned);
-    Guard::new(&next.edge().users, context::identity(request), method, target.clone(), referer)
+    Guard::new(
+        &next.edge().users,
+        context::identity(request),
+        method,
+        target.clone(),
+        referer,
+    )
 }
 
 fn names_reserved(target: &Target) -> bool {
     let reserved = super::paths::RESERVED;
     target.account().contains(reserved)
-        || target.container().is_some_and(|container| container.contains(reserved))
+        || target
+            .container()
+            .is_some_and(|container| container.contains(reserved))
         || target.object().is_some_and(|object| object.contains(reserved))
 }
 
@@ -75,7 +85,9 @@ fn clean_change(map: &mut HeaderMap, target: &Target, is_owner: bool) -> Result<
         Target::Account(_) => {
             if let Some(input) = headers::text(map, header::X_ACCOUNT_ACCESS_CONTROL).map(str::to_owned) {
                 acl::check_account_acl(&input).map_err(|problem| {
-                    bad(format!("X-Account-Access-Control invalid: {problem}\n\nInput: {input}\n"))
+                    bad(format!(
+                        "X-Account-Access-Control invalid: {problem}\n\nInput: {input}\n"
+                    ))
                 })?;
                 if is_owner {
                     headers::set(map, STORED_ACCOUNT_ACL, &input);
@@ -84,7 +96,9 @@ fn clean_change(map: &mut HeaderMap, target: &Target, is_owner: bool) -> Result<
         }
         Target::Container(_) => {
             for name in [header::X_CONTAINER_READ, header::X_CONTAINER_WRITE] {
-                let Some(value) = headers::text(map, name) else { continue };
+                let Some(value) = headers::text(map, name) else {
+                    continue;
+                };
                 let cleaned = acl::clean(name, value).map_err(bad)?;
                 headers::set(map, name, &cleaned);
             }
@@ -134,17 +148,26 @@ mod tests {
     #[test]
     fn acls_are_cleaned_or_refused() {
         let container = Target::parse("a/c").unwrap();
-        let mut headers = map(&[("x-container-read", ".referrer:*, bob"), ("x-container-write", "bob")]);
+        let mut headers = map(&[
+            ("x-container-read", ".referrer:*, bob"),
+            ("x-container-write", "bob"),
+        ]);
         clean_change(&mut headers, &container, true).unwrap();
         assert_eq!(headers["x-container-read"], ".r:*,bob");
         let mut headers = map(&[("x-container-write", ".r:*")]);
-        assert_eq!(clean_change(&mut headers, &container, true).unwrap_err().status(), 400);
+        assert_eq!(
+            clean_change(&mut headers, &container, true).unwrap_err().status(),
+            400
+        );
         let account = Target::parse("a").unwrap();
         let mut headers = map(&[("x-account-access-control", r#"{"admin":["a"]}"#)]);
         clean_change(&mut headers, &account, true).unwrap();
         assert_eq!(headers[STORED_ACCOUNT_ACL], r#"{"admin":["a"]}"#);
         let mut headers = map(&[("x-account-access-control", "junk")]);
-        assert_eq!(clean_change(&mut headers, &account, true).unwrap_err().status(), 400);
+        assert_eq!(
+            clean_change(&mut headers, &account, true).unwrap_err().status(),
+            400
+        );
     }
 
     #[test]
@@ -169,7 +192,12 @@ mod tests {
 
     #[test]
     fn reserved_names_are_seen_anywhere() {
-        for (path, expected) in [("a/c/o", false), ("a/\0mpu\0c", true), ("a/c/\0o", true), ("\0a", true)] {
+        for (path, expected) in [
+            ("a/c/o", false),
+            ("a/\0mpu\0c", true),
+            ("a/c/\0o", true),
+            ("\0a", true),
+        ] {
             assert_eq!(names_reserved(&Target::parse(path).unwrap()), expected);
         }
     }

@@ -28,8 +28,12 @@ use std::time::Duration;
 const MAX_PAGE_BYTES: usize = 32 << 20;
 
 pub async fn run(mut request: Request, next: Next) -> Response {
-    let Some(target) = target(&request) else { return next.run(request).await };
-    let Target::Object(path) = &*target else { return next.run(request).await };
+    let Some(target) = target(&request) else {
+        return next.run(request).await;
+    };
+    let Target::Object(path) = &*target else {
+        return next.run(request).await;
+    };
     match *request.method() {
         Method::PUT => {
             let value = headers::text(request.headers(), header::X_OBJECT_MANIFEST);
@@ -89,12 +93,17 @@ impl Asked {
         let Some((container, prefix)) = manifest.split_once('/') else {
             return answer::status(StatusCode::CONFLICT);
         };
-        let Ok(container) = ContainerName::new(container) else { return answer::status(StatusCode::CONFLICT) };
+        let Ok(container) = ContainerName::new(container) else {
+            return answer::status(StatusCode::CONFLICT);
+        };
         let limit = self.next.edge().config.constraints.container_listing_limit;
         let lister = Lister {
             next: self.next.clone(),
             origin: self.origin.clone(),
-            path: ContainerPath { account: self.account, container },
+            path: ContainerPath {
+                account: self.account,
+                container,
+            },
             prefix: prefix.to_owned(),
             page_limit: limit,
         };
@@ -108,7 +117,10 @@ impl Asked {
         };
         let is_complete = page.len() < limit;
         let known_length = page.iter().map(|segment| segment.bytes).sum();
-        let own_etag = headers::text(&manifest_headers, "etag").unwrap_or("").trim_matches('"').to_owned();
+        let own_etag = headers::text(&manifest_headers, "etag")
+            .unwrap_or("")
+            .trim_matches('"')
+            .to_owned();
         let etag = if is_complete { etag_of(&page) } else { own_etag };
         let last_modified = headers::text(&manifest_headers, LAST_MODIFIED.as_str())
             .and_then(parse_http_date)
@@ -186,13 +198,18 @@ impl Lister {
         if response.status() == StatusCode::NO_CONTENT {
             return Ok(Vec::new());
         }
-        let bytes = collect(response.into_body(), MAX_PAGE_BYTES).await.map_err(|_| PageError::Unreadable)?;
+        let bytes = collect(response.into_body(), MAX_PAGE_BYTES)
+            .await
+            .map_err(|_| PageError::Unreadable)?;
         serde_json::from_slice(&bytes).map_err(|_| PageError::Unreadable)
     }
 
     /// The pieces of a run of bytes; further pages are read when their turn comes.
     fn pieces(&self, first_page: Arc<Vec<Segment>>, range: Option<ByteRange>) -> Pieces {
-        let range = range.unwrap_or(ByteRange { start: 0, end: u64::MAX });
+        let range = range.unwrap_or(ByteRange {
+            start: 0,
+            end: u64::MAX,
+        });
         let state = Walk {
             lister: self.clone(),
             is_last_page: first_page.len() < self.page_limit,
@@ -243,9 +260,18 @@ impl Walk {
             }
             let object = ObjectName::new(segment.name).map_err(|_| invalid("a segment's name is not one"))?;
             let ContainerPath { account, container } = self.lister.path.clone();
-            let path = ObjectPath { account, container, object };
+            let path = ObjectPath {
+                account,
+                container,
+                object,
+            };
             // Any object below the prefix will do: the manifest says nothing of their ETags.
-            return Ok(Some(Piece::Object(ObjectPiece { path, etag: None, size: segment.bytes, range })));
+            return Ok(Some(Piece::Object(ObjectPiece {
+                path,
+                etag: None,
+                size: segment.bytes,
+                range,
+            })));
         }
         Ok(None)
     }
@@ -254,10 +280,15 @@ impl Walk {
         let page = match self.lister.page(self.marker.as_deref()).await {
             Ok(page) => page,
             Err(PageError::Refused(response)) => {
-                return Err(invalid(&format!("{} for the listing of segments", response.status())));
+                return Err(invalid(&format!(
+                    "{} for the listing of segments",
+                    response.status()
+                )));
             }
             Err(PageError::Unreadable) => {
-                return Err(SegmentError::Unavailable("the listing of segments broke off".into()));
+                return Err(SegmentError::Unavailable(
+                    "the listing of segments broke off".into(),
+                ));
             }
         };
         self.is_last_page = page.len() < self.lister.page_limit;
@@ -295,8 +326,15 @@ mod tests {
 
     #[test]
     fn the_etag_is_of_the_etags() {
-        let segment = |hash: &str| Segment { name: "n".into(), bytes: 1, hash: hash.into() };
+        let segment = |hash: &str| Segment {
+            name: "n".into(),
+            bytes: 1,
+            hash: hash.into(),
+        };
         // md5("ab")
-        assert_eq!(etag_of(&[segment("a"), segment("\"b\"")]), "187ef4436122d1cc2f40dc2b92f0eba0");
+        assert_eq!(
+            etag_of(&[segment("a"), segment("\"b\"")]),
+            "187ef4436122d1cc2f40dc2b92f0eba0"
+        );
     }
 }

@@ -57,7 +57,9 @@ fn remap(config: &DomainRemapConfig, host: &str, path: &str) -> Remap {
         [container, account] => (Some(*container), *account),
         _ => return Remap::BadDomain,
     };
-    let Some(account) = account_name(config, account) else { return Remap::Alone };
+    let Some(account) = account_name(config, account) else {
+        return Remap::Alone;
+    };
     let root = config.path_root.trim_matches('/');
     let mut rest = path.strip_prefix('/').unwrap_or(path);
     if config.mangle_client_paths {
@@ -82,9 +84,16 @@ fn account_name(config: &DomainRemapConfig, account: &str) -> Option<String> {
     if config.reseller_prefixes.is_empty() {
         return Some(account.to_owned());
     }
-    let account = if account.contains('_') { account.to_owned() } else { account.replacen('-', "_", 1) };
+    let account = if account.contains('_') {
+        account.to_owned()
+    } else {
+        account.replacen('-', "_", 1)
+    };
     let prefix = account.split('_').next().unwrap_or("");
-    let known = config.reseller_prefixes.iter().find(|known| known.eq_ignore_ascii_case(prefix));
+    let known = config
+        .reseller_prefixes
+        .iter()
+        .find(|known| known.eq_ignore_ascii_case(prefix));
     match (known, &config.default_reseller_prefix) {
         (Some(known), _) => Some(format!("{known}{}", &account[prefix.len()..])),
         (None, Some(default)) => Some(format!("{default}_{account}")),
@@ -119,11 +128,21 @@ mod tests {
             ("127.0.0.1:8080", "/v1/AUTH_test", Remap::Alone),
             ("other-test.example.net", "/o", Remap::Alone),
         ] {
-            assert_eq!(remap(&config(None, false), host, client_path), expected, "{host} {client_path}");
+            assert_eq!(
+                remap(&config(None, false), host, client_path),
+                expected,
+                "{host} {client_path}"
+            );
         }
         let expected = path("/v1/AUTH_other/o");
-        assert_eq!(remap(&config(Some("AUTH"), false), "other.example.net", "/o"), expected);
+        assert_eq!(
+            remap(&config(Some("AUTH"), false), "other.example.net", "/o"),
+            expected
+        );
         let expected = path("/v1/AUTH_test/c/o");
-        assert_eq!(remap(&config(None, true), "c.auth-test.example.net", "/v1/o"), expected);
+        assert_eq!(
+            remap(&config(None, true), "c.auth-test.example.net", "/v1/o"),
+            expected
+        );
     }
 }

@@ -13,7 +13,10 @@ pub async fn run(mut request: Request, next: Next) -> Response {
     if config.shunt_inbound_x_timestamp
         && let Some(value) = inbound.remove(header::X_TIMESTAMP)
     {
-        inbound.insert(HeaderName::from_static(header::X_BACKEND_INBOUND_X_TIMESTAMP), value);
+        inbound.insert(
+            HeaderName::from_static(header::X_BACKEND_INBOUND_X_TIMESTAMP),
+            value,
+        );
     }
     if config.allow_reserved_names_header && inbound.remove("x-allow-reserved-names").is_some() {
         let name = HeaderName::from_static(header::X_BACKEND_ALLOW_RESERVED_NAMES);
@@ -25,7 +28,11 @@ pub async fn run(mut request: Request, next: Next) -> Response {
 }
 
 fn strip(headers: &mut HeaderMap) {
-    let internal: Vec<HeaderName> = headers.keys().filter(|name| is_internal(name.as_str())).cloned().collect();
+    let internal: Vec<HeaderName> = headers
+        .keys()
+        .filter(|name| is_internal(name.as_str()))
+        .cloned()
+        .collect();
     for name in internal {
         headers.remove(name);
     }
@@ -54,7 +61,8 @@ pub fn is_internal(name: &str) -> bool {
         "x-delete-at-partition",
         "x-delete-at-container",
     ];
-    name.starts_with("x-") && (FAMILIES.iter().any(|family| name.starts_with(family)) || UPDATES.contains(&name))
+    name.starts_with("x-")
+        && (FAMILIES.iter().any(|family| name.starts_with(family)) || UPDATES.contains(&name))
 }
 
 #[cfg(test)]
@@ -75,9 +83,14 @@ mod tests {
         ] {
             assert!(is_internal(name), "{name}");
         }
-        for name in
-            ["x-object-meta-sysmeta", "x-container-meta-host", "x-auth-token", "x-container-hosts", "etag", "x-timestamp"]
-        {
+        for name in [
+            "x-object-meta-sysmeta",
+            "x-container-meta-host",
+            "x-auth-token",
+            "x-container-hosts",
+            "etag",
+            "x-timestamp",
+        ] {
             assert!(!is_internal(name), "{name}");
         }
     }

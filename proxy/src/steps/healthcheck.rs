@@ -15,7 +15,9 @@ pub async fn run(request: Request, next: Next) -> Response {
     let disable_path = next.edge().config.healthcheck.disable_path.clone();
     // On a thread that may block: the file may be on a slow disk.
     let looked = !disable_path.is_empty()
-        && tokio::task::spawn_blocking(move || std::path::Path::new(&disable_path).exists()).await.unwrap_or(false);
+        && tokio::task::spawn_blocking(move || std::path::Path::new(&disable_path).exists())
+            .await
+            .unwrap_or(false);
     if looked {
         return respond::text(StatusCode::SERVICE_UNAVAILABLE, "DISABLED BY FILE");
     }

@@ -24,7 +24,10 @@ pub async fn run(request: Request, next: Next) -> Response {
         Method::GET | Method::HEAD => {}
         Method::OPTIONS => {
             let mut response = respond::empty(StatusCode::OK);
-            response.headers_mut().insert(http::header::ALLOW, HeaderValue::from_static("HEAD, GET, OPTIONS"));
+            response.headers_mut().insert(
+                http::header::ALLOW,
+                HeaderValue::from_static("HEAD, GET, OPTIONS"),
+            );
             return response;
         }
         _ => return answer::method_not_allowed("HEAD, GET, OPTIONS"),
@@ -42,7 +45,10 @@ pub async fn run(request: Request, next: Next) -> Response {
     if let Some(origin) = request.headers().get(ORIGIN) {
         let out = response.headers_mut();
         out.insert(http::header::ACCESS_CONTROL_ALLOW_ORIGIN, origin.clone());
-        out.insert(http::header::ACCESS_CONTROL_EXPOSE_HEADERS, HeaderValue::from_static("x-trans-id"));
+        out.insert(
+            http::header::ACCESS_CONTROL_EXPOSE_HEADERS,
+            HeaderValue::from_static("x-trans-id"),
+        );
     }
     response
 }
@@ -52,8 +58,12 @@ fn check_signature(admin_key: &str, query: &Query, now_secs: u64) -> Result<(), 
     if admin_key.is_empty() {
         return Err(StatusCode::FORBIDDEN);
     }
-    let expires = query.get("swiftinfo_expires").and_then(|text| text.parse::<u64>().ok());
-    let expires = expires.filter(|expires| *expires >= now_secs).ok_or(StatusCode::UNAUTHORIZED)?;
+    let expires = query
+        .get("swiftinfo_expires")
+        .and_then(|text| text.parse::<u64>().ok());
+    let expires = expires
+        .filter(|expires| *expires >= now_secs)
+        .ok_or(StatusCode::UNAUTHORIZED)?;
     let given = query.get("swiftinfo_sig").unwrap_or("");
     let is_right = |method: &str| {
         let message = format!("{method}\n{expires}\n/info");
@@ -62,9 +72,15 @@ fn check_signature(admin_key: &str, query: &Query, now_secs: u64) -> Result<(), 
             hmac_hex::<Hmac<sha2::Sha256>>(admin_key, &message),
             hmac_hex::<Hmac<sha2::Sha512>>(admin_key, &message),
         ];
-        digests.iter().any(|digest| bool::from(digest.as_bytes().ct_eq(given.as_bytes())))
+        digests
+            .iter()
+            .any(|digest| bool::from(digest.as_bytes().ct_eq(given.as_bytes())))
     };
-    if is_right("GET") || is_right("HEAD") { Ok(()) } else { Err(StatusCode::UNAUTHORIZED) }
+    if is_right("GET") || is_right("HEAD") {
+        Ok(())
+    } else {
+        Err(StatusCode::UNAUTHORIZED)
+    }
 }
 
 fn hmac_hex<M: Mac + KeyInit>(key: &str, message: &str) -> String {
@@ -171,7 +187,9 @@ mod tests {
 
     #[test]
     fn hidden_parts_are_gone() {
-        let Value::Object(mut all) = json!({"a": {"b": 1, "c": 2}, "d": {}}) else { panic!() };
+        let Value::Object(mut all) = json!({"a": {"b": 1, "c": 2}, "d": {}}) else {
+            panic!()
+        };
         hide(&mut all, &["a.b".into(), "d".into(), "x.y".into()]);
         assert_eq!(Value::Object(all), json!({"a": {"c": 2}}));
     }

@@ -44,12 +44,18 @@ pub async fn run(mut request: Request, next: Next) -> Response {
     if can_vary {
         add_vary(&mut parts.headers);
     }
-    let is_json = headers::text(&parts.headers, CONTENT_TYPE.as_str())
-        .is_some_and(|value| value.split(';').next().is_some_and(|kind| kind.trim() == "application/json"));
+    let is_json = headers::text(&parts.headers, CONTENT_TYPE.as_str()).is_some_and(|value| {
+        value
+            .split(';')
+            .next()
+            .is_some_and(|kind| kind.trim() == "application/json")
+    });
     let is_empty = parts.status == StatusCode::NO_CONTENT;
     if is_head {
         set_type(&mut parts.headers, format);
-        parts.headers.insert(CONTENT_LENGTH, HeaderValue::from_static("0"));
+        parts
+            .headers
+            .insert(CONTENT_LENGTH, HeaderValue::from_static("0"));
         return Response::from_parts(parts, Body::empty());
     }
     if !is_json && !is_empty {
@@ -64,20 +70,30 @@ pub async fn run(mut request: Request, next: Next) -> Response {
     let written = if format == "application/json" && !hides {
         Some(json.to_vec())
     } else {
-        serde_json::from_slice::<Vec<Value>>(json).ok().map(|mut entries| {
-            if hides {
-                entries.retain(|entry| !entry_name(entry).contains('\0'));
-            }
-            write(&entries, format, &target)
-        })
+        serde_json::from_slice::<Vec<Value>>(json)
+            .ok()
+            .map(|mut entries| {
+                if hides {
+                    entries.retain(|entry| !entry_name(entry).contains('\0'));
+                }
+                write(&entries, format, &target)
+            })
     };
     let Some(written) = written else {
         tracing::error!("a listing was not a JSON array");
         return answer::status(StatusCode::INTERNAL_SERVER_ERROR);
     };
-    parts.status = if written.is_empty() { StatusCode::NO_CONTENT } else { StatusCode::OK };
+    parts.status = if written.is_empty() {
+        StatusCode::NO_CONTENT
+    } else {
+        StatusCode::OK
+    };
     set_type(&mut parts.headers, format);
-    headers::set(&mut parts.headers, CONTENT_LENGTH.as_str(), &written.len().to_string());
+    headers::set(
+        &mut parts.headers,
+        CONTENT_LENGTH.as_str(),
+        &written.len().to_string(),
+    );
     Response::from_parts(parts, Body::full(written))
 }
 
@@ -92,19 +108,30 @@ fn choose(query: &Query, accept_header: Option<&str>) -> Result<&'static str, Bo
     match accept::best_match(accept_header, &OFFERS) {
         Ok(Some(format)) => Ok(format),
         Ok(None) => Err(Box::new(answer::status(StatusCode::NOT_ACCEPTABLE))),
-        Err(accept::InvalidAccept) => {
-            Err(Box::new(answer::words(StatusCode::BAD_REQUEST, "Invalid Accept header")))
-        }
+        Err(accept::InvalidAccept) => Err(Box::new(answer::words(
+            StatusCode::BAD_REQUEST,
+            "Invalid Accept header",
+        ))),
     }
 }
 
 fn set_type(headers: &mut HeaderMap, format: &str) {
-    headers::set(headers, CONTENT_TYPE.as_str(), &format!("{format}; charset=utf-8"));
+    headers::set(
+        headers,
+        CONTENT_TYPE.as_str(),
+        &format!("{format}; charset=utf-8"),
+    );
 }
 
 fn add_vary(headers: &mut HeaderMap) {
     let value = match headers::text(headers, VARY.as_str()) {
-        Some(value) if value.split(',').any(|name| name.trim().eq_ignore_ascii_case("accept")) => return,
+        Some(value)
+            if value
+                .split(',')
+                .any(|name| name.trim().eq_ignore_ascii_case("accept")) =>
+        {
+            return;
+        }
         Some(value) => format!("{value}, Accept"),
         None => "Accept".to_owned(),
     };
@@ -117,12 +144,20 @@ fn holds_reserved(json: &[u8]) -> bool {
 }
 
 fn entry_name(entry: &Value) -> &str {
-    entry.get("name").or_else(|| entry.get("subdir")).and_then(Value::as_str).unwrap_or("")
+    entry
+        .get("name")
+        .or_else(|| entry.get("subdir"))
+        .and_then(Value::as_str)
+        .unwrap_or("")
 }
 
 fn write(entries: &[Value], format: &str, target: &Target) -> Vec<u8> {
     match format {
-        "text/plain" => entries.iter().flat_map(|entry| [entry_name(entry), "\n"]).collect::<String>().into_bytes(),
+        "text/plain" => entries
+            .iter()
+            .flat_map(|entry| [entry_name(entry), "\n"])
+            .collect::<String>()
+            .into_bytes(),
         "application/json" => serde_json::to_vec(entries).unwrap_or_default(),
         _ => match target.container() {
             Some(container) => container_xml(container, entries).into_bytes(),
@@ -138,10 +173,17 @@ fn container_xml(container: &str, entries: &[Value]) -> String {
     for entry in entries {
         if let Some(subdir) = entry.get("subdir").and_then(Value::as_str) {
             let subdir = xml(subdir);
-            push(&mut out, format_args!("<subdir name=\"{subdir}\"><name>{subdir}</name></subdir>"));
+            push(
+                &mut out,
+                format_args!("<subdir name=\"{subdir}\"><name>{subdir}</name></subdir>"),
+            );
         } else {
             out.push_str("<object>");
-            push_fields(&mut out, entry, &["name", "hash", "bytes", "content_type", "last_modified"]);
+            push_fields(
+                &mut out,
+                entry,
+                &["name", "hash", "bytes", "content_type", "last_modified"],
+            );
             out.push_str("</object>");
         }
     }
@@ -156,7 +198,11 @@ fn account_xml(account: &str, entries: &[Value]) -> String {
             push(&mut out, format_args!("<subdir name=\"{}\" />\n", xml(subdir)));
         } else {
             out.push_str("<container>");
-            push_fields(&mut out, entry, &["name", "count", "bytes", "last_modified", "storage_policy"]);
+            push_fields(
+                &mut out,
+                entry,
+                &["name", "count", "bytes", "last_modified", "storage_policy"],
+            );
             out.push_str("</container>\n");
         }
     }
@@ -197,7 +243,10 @@ mod tests {
         assert_eq!(check("format=XML", None), Ok("application/xml"));
         assert_eq!(check("format=other", None), Ok("text/plain"));
         assert_eq!(check("", None), Ok("text/plain"));
-        assert_eq!(check("", Some("text/plain;q=0.4,application/json")), Ok("application/json"));
+        assert_eq!(
+            check("", Some("text/plain;q=0.4,application/json")),
+            Ok("application/json")
+        );
         assert_eq!(check("", Some("image/png")), Err(406));
         assert_eq!(check("", Some("junk")), Err(400));
     }
@@ -225,7 +274,8 @@ mod tests {
     #[test]
     fn accounts_in_xml() {
         let target = Target::parse("AUTH_test").unwrap();
-        let entries = [json!({"name": "c", "count": 2, "bytes": 9, "last_modified": "x", "storage_policy": "gold"})];
+        let entries =
+            [json!({"name": "c", "count": 2, "bytes": 9, "last_modified": "x", "storage_policy": "gold"})];
         assert_eq!(
             String::from_utf8(write(&entries, "text/xml", &target)).unwrap(),
             "<?xml version=\"1.0\" encoding=\"UTF-8\"?>\n<account name=\"AUTH_test\">\n<container><name>c</name>\

@@ -14,7 +14,9 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::task::{Context as TaskContext, Poll, ready};
 
 pub async fn run(request: Request, next: Next) -> Response {
-    let Some(context) = context(&request).cloned() else { return next.run(request).await };
+    let Some(context) = context(&request).cloned() else {
+        return next.run(request).await;
+    };
     let received = Arc::new(AtomicU64::new(0));
     let mut line = Line {
         context,
@@ -31,7 +33,10 @@ pub async fn run(request: Request, next: Next) -> Response {
     };
     let request = request.map(|body| match body.content_length() {
         Some(0) => body,
-        _ => Body::boxed(Received { inner: body, bytes: received }),
+        _ => Body::boxed(Received {
+            inner: body,
+            bytes: received,
+        }),
     });
     let response = next.run(request).await;
     line.status = response.status();
@@ -40,14 +45,24 @@ pub async fn run(request: Request, next: Next) -> Response {
         return response;
     }
     line.is_whole = false;
-    response.map(|body| Body::boxed(Sent { remaining: body.content_length(), inner: body, line }))
+    response.map(|body| {
+        Body::boxed(Sent {
+            remaining: body.content_length(),
+            inner: body,
+            line,
+        })
+    })
 }
 
 /// The path, and the query unless it holds a signature: a log must not be a key.
 fn path_for_log(request: &Request) -> String {
     let uri = request.uri();
     match uri.query() {
-        Some(query) if !["ignature", "_sig", "X-Amz-"].iter().any(|mark| query.contains(mark)) => {
+        Some(query)
+            if !["ignature", "_sig", "X-Amz-"]
+                .iter()
+                .any(|mark| query.contains(mark)) =>
+        {
             format!("{}?{query}", uri.path())
         }
         _ => uri.path().to_owned(),
@@ -92,8 +107,15 @@ impl Drop for Line {
             referer = self.referer.as_deref(),
         );
         let trans_id = self.context.trans_id();
-        RequestLine { server: "proxy", method: self.method.as_str(), path: &self.path, status, trans_id, duration }
-            .count();
+        RequestLine {
+            server: "proxy",
+            method: self.method.as_str(),
+            path: &self.path,
+            status,
+            trans_id,
+            duration,
+        }
+        .count();
         metrics::counter!("martlet_proxy_received_bytes").increment(received);
         metrics::counter!("martlet_proxy_sent_bytes").increment(self.sent);
     }
@@ -165,7 +187,9 @@ impl HttpBody for Sent {
                 return Poll::Ready(Some(Err(BodyError::Aborted)));
             }
             None => self.line.is_whole = true,
-            Some(Err(error)) => tracing::debug!(%error, trans_id = self.line.context.trans_id(), "answer cut short"),
+            Some(Err(error)) => {
+                tracing::debug!(%error, trans_id = self.line.context.trans_id(), "answer cut short")
+            }
         }
         Poll::Ready(frame)
     }

@@ -21,7 +21,11 @@ const PAST_RESERVED: &str = "\0\u{10ffff}";
 
 pub async fn run(mut request: Request, next: Next) -> Response {
     let edge = next.edge();
-    if request.uri().path().starts_with(edge.config.tempauth.auth_prefix.as_str()) {
+    if request
+        .uri()
+        .path()
+        .starts_with(edge.config.tempauth.auth_prefix.as_str())
+    {
         return next.run(request).await;
     }
     let allows_reserved = allows_reserved_names(request.headers());
@@ -30,7 +34,10 @@ pub async fn run(mut request: Request, next: Next) -> Response {
         Err(problem) => return problem.response(request.method(), &edge.config.constraints),
     };
     let allow = allowed_methods(&target);
-    if !allow.split(", ").any(|method| method == request.method().as_str()) {
+    if !allow
+        .split(", ")
+        .any(|method| method == request.method().as_str())
+    {
         return answer::method_not_allowed(allow);
     }
     if matches!(target, Target::Account(_)) && !allows_reserved && *request.method() == Method::GET {
@@ -98,7 +105,9 @@ fn read(uri: &Uri, allows_reserved: bool) -> Result<Target, Problem> {
     if let Some(query) = uri.query() {
         Query::parse(query).map_err(|_| Problem::BadQuery)?;
     }
-    let Some(rest) = path.strip_prefix('/') else { return Err(Problem::NoPath) };
+    let Some(rest) = path.strip_prefix('/') else {
+        return Err(Problem::NoPath);
+    };
     let (version, rest) = rest.split_once('/').unwrap_or((rest, ""));
     if version.is_empty() {
         return Err(Problem::NoPath);
@@ -109,7 +118,10 @@ fn read(uri: &Uri, allows_reserved: bool) -> Result<Target, Problem> {
     if version != "v1" && version != "v1.0" {
         return Err(Problem::BadVersion);
     }
-    let too_long = |kind: &'static str, name: &str| Problem::TooLong { kind, bytes: name.len() };
+    let too_long = |kind: &'static str, name: &str| Problem::TooLong {
+        kind,
+        bytes: name.len(),
+    };
     let (account, rest) = rest.split_once('/').unwrap_or((rest, ""));
     if account.len() > MAX_ACCOUNT_BYTES {
         return Err(too_long("Account", account));
@@ -127,7 +139,11 @@ fn read(uri: &Uri, allows_reserved: bool) -> Result<Target, Problem> {
         return Ok(Target::Container(ContainerPath { account, container }));
     }
     match ObjectName::new(object) {
-        Ok(object) => Ok(Target::Object(ObjectPath { account, container, object })),
+        Ok(object) => Ok(Target::Object(ObjectPath {
+            account,
+            container,
+            object,
+        })),
         Err(NameError::TooLong) => Err(too_long("Object", object)),
         Err(NameError::Empty | NameError::Slash) => Err(Problem::BadUrl),
     }
@@ -150,7 +166,9 @@ fn skip_reserved(request: &mut Request, target: &Target) {
 /// Lets a request of the inside name what is reserved.
 pub fn allow_reserved_names(request: &mut Request) {
     let name = HeaderName::from_static(header::X_BACKEND_ALLOW_RESERVED_NAMES);
-    request.headers_mut().insert(name, HeaderValue::from_static("true"));
+    request
+        .headers_mut()
+        .insert(name, HeaderValue::from_static("true"));
 }
 
 #[cfg(test)]
@@ -206,6 +224,9 @@ mod tests {
         assert_eq!(check("marker=b").get("marker"), Some("b"));
         assert_eq!(check("marker=%00a").get("marker"), Some(PAST_RESERVED));
         let reversed = check("reverse=on&marker=x");
-        assert_eq!((reversed.get("marker"), reversed.get("end_marker")), (Some("x"), Some(PAST_RESERVED)));
+        assert_eq!(
+            (reversed.get("marker"), reversed.get("end_marker")),
+            (Some("x"), Some(PAST_RESERVED))
+        );
     }
 }

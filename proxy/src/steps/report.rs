@@ -21,8 +21,10 @@ impl Report {
         fields.sort_by_key(|(name, _)| *name);
         match format {
             "application/json" => {
-                let mut map: Map<String, Value> =
-                    fields.into_iter().map(|(name, value)| (name.to_owned(), value)).collect();
+                let mut map: Map<String, Value> = fields
+                    .into_iter()
+                    .map(|(name, value)| (name.to_owned(), value))
+                    .collect();
                 map.insert("Errors".into(), json!(self.errors));
                 Value::Object(map).to_string()
             }
@@ -35,7 +37,9 @@ impl Report {
                 out.push_str("<errors>\n");
                 for (name, status) in &self.errors {
                     let (name, status) = (escape(name), escape(status));
-                    out.push_str(&format!("<object><name>{name}</name><status>{status}</status></object>\n"));
+                    out.push_str(&format!(
+                        "<object><name>{name}</name><status>{status}</status></object>\n"
+                    ));
                 }
                 out.push_str(&format!("</errors>\n</{root}>\n"));
                 out
@@ -66,7 +70,10 @@ mod tests {
     #[test]
     fn each_format() {
         let report = Report {
-            fields: vec![("Response Status", json!("400 Bad Request")), ("Number Deleted", json!(2))],
+            fields: vec![
+                ("Response Status", json!("400 Bad Request")),
+                ("Number Deleted", json!(2)),
+            ],
             errors: vec![("/c/a%26b".into(), "Etag Mismatch <".into())],
         };
         assert_eq!(

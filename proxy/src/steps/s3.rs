@@ -22,7 +22,11 @@ fn looks_like_s3(headers: &HeaderMap, uri: &Uri) -> bool {
     }
     let Some(query) = uri.query() else { return false };
     let has = |name: &str| {
-        query.split('&').any(|pair| pair.split('=').next().is_some_and(|own| own.eq_ignore_ascii_case(name)))
+        query.split('&').any(|pair| {
+            pair.split('=')
+                .next()
+                .is_some_and(|own| own.eq_ignore_ascii_case(name))
+        })
     };
     has("X-Amz-Algorithm") || has("X-Amz-Credential") || (has("AWSAccessKeyId") && has("Signature"))
 }

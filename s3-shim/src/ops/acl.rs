@@ -24,8 +24,14 @@ pub(super) fn owner(xml: &mut Xml, element: &str, identity: &Identity) {
 
 /// The Swift ACLs of the canned ACL in `x-amz-acl`; none means the owner alone.
 pub(super) fn canned(call: &Call) -> S3Result<HeaderMap> {
-    if let Some(name) = call.headers.keys().find(|name| name.as_str().starts_with("x-amz-grant-")) {
-        return Err(S3Error::new(Code::NotImplemented, "Grants are not implemented.").with("Header", name.as_str()));
+    if let Some(name) = call
+        .headers
+        .keys()
+        .find(|name| name.as_str().starts_with("x-amz-grant-"))
+    {
+        return Err(
+            S3Error::new(Code::NotImplemented, "Grants are not implemented.").with("Header", name.as_str())
+        );
     }
     let mut access = HeaderMap::new();
     match call.header("x-amz-acl") {
@@ -36,7 +42,10 @@ pub(super) fn canned(call: &Call) -> S3Result<HeaderMap> {
             set(&mut access, "x-container-write", PUBLIC_WRITE);
         }
         Some(acl @ ("authenticated-read" | "aws-exec-read" | "log-delivery-write")) => {
-            return Err(S3Error::new(Code::NotImplemented, format!("The ACL {acl} is not implemented.")));
+            return Err(S3Error::new(
+                Code::NotImplemented,
+                format!("The ACL {acl} is not implemented."),
+            ));
         }
         Some(acl) => return Err(S3Error::argument("x-amz-acl", acl, "The ACL is not valid.")),
     }
@@ -73,7 +82,11 @@ fn is_public(headers: &HeaderMap, name: &str) -> bool {
 pub(super) async fn get_bucket(call: Call) -> S3Result<Response> {
     let headers = call.swift.head_bucket(&call.bucket).await?;
     let readable = is_public(&headers, "x-container-read");
-    Ok(document(policy(&call.identity, readable, is_public(&headers, "x-container-write"))))
+    Ok(document(policy(
+        &call.identity,
+        readable,
+        is_public(&headers, "x-container-write"),
+    )))
 }
 
 pub(super) async fn get_object(call: Call) -> S3Result<Response> {
@@ -96,7 +109,10 @@ pub(super) async fn put_bucket(mut call: Call) -> S3Result<Response> {
             set(&mut access, name, "");
         }
     }
-    let response = call.swift.send(call.swift.container(Method::POST, &call.bucket).headers(access)).await?;
+    let response = call
+        .swift
+        .send(call.swift.container(Method::POST, &call.bucket).headers(access))
+        .await?;
     match response.status() {
         status if status.is_success() => Ok(empty(StatusCode::OK)),
         status => Err(bucket_error(status, &call.bucket)),
@@ -117,12 +133,19 @@ pub(super) async fn put_object(mut call: Call) -> S3Result<Response> {
 
 fn check_private(body: &[u8], identity: &Identity) -> S3Result<()> {
     let root = parse(body).map_err(|_| S3Error::from(Code::MalformedACLError))?;
-    let grants = root.child("AccessControlList").filter(|_| root.name == "AccessControlPolicy");
+    let grants = root
+        .child("AccessControlList")
+        .filter(|_| root.name == "AccessControlPolicy");
     let grants = grants.ok_or_else(|| S3Error::from(Code::MalformedACLError))?;
     for grant in grants.all("Grant") {
-        let grantee = grant.child("Grantee").and_then(|grantee| grantee.child_text("ID"));
+        let grantee = grant
+            .child("Grantee")
+            .and_then(|grantee| grantee.child_text("ID"));
         if grantee != Some(identity.user.as_str()) || grant.child_text("Permission") != Some("FULL_CONTROL") {
-            return Err(S3Error::new(Code::NotImplemented, "Grants to others are not implemented."));
+            return Err(S3Error::new(
+                Code::NotImplemented,
+                "Grants to others are not implemented.",
+            ));
         }
     }
     Ok(())

@@ -64,8 +64,14 @@ pub(super) async fn create(mut call: Call) -> S3Result<Response> {
     if !is_new_bucket_name(&call.bucket) {
         return Err(invalid_bucket(&call.bucket));
     }
-    if call.header("x-amz-bucket-object-lock-enabled").is_some_and(|value| value.eq_ignore_ascii_case("true")) {
-        return Err(S3Error::new(Code::NotImplemented, "Object lock is not implemented."));
+    if call
+        .header("x-amz-bucket-object-lock-enabled")
+        .is_some_and(|value| value.eq_ignore_ascii_case("true"))
+    {
+        return Err(S3Error::new(
+            Code::NotImplemented,
+            "Object lock is not implemented.",
+        ));
     }
     let access = acl::canned(&call)?;
     let configuration = call.document().await?;
@@ -91,7 +97,9 @@ pub(super) async fn create(mut call: Call) -> S3Result<Response> {
         StatusCode::ACCEPTED => {
             Err(S3Error::from(Code::BucketAlreadyOwnedByYou).with("BucketName", call.bucket.as_str()))
         }
-        StatusCode::CONFLICT => Err(S3Error::from(Code::BucketAlreadyExists).with("BucketName", call.bucket.as_str())),
+        StatusCode::CONFLICT => {
+            Err(S3Error::from(Code::BucketAlreadyExists).with("BucketName", call.bucket.as_str()))
+        }
         status => Err(bucket_error(status, &call.bucket)),
     }
 }
@@ -104,14 +112,20 @@ fn check_location(configuration: &[u8], region: &str) -> S3Result<()> {
     match root.child_text("LocationConstraint") {
         None | Some("") => Ok(()),
         Some(location) if location == region => Ok(()),
-        Some(location) => Err(S3Error::from(Code::InvalidLocationConstraint).with("LocationConstraint", location)),
+        Some(location) => {
+            Err(S3Error::from(Code::InvalidLocationConstraint).with("LocationConstraint", location))
+        }
     }
 }
 
 pub(super) async fn head(call: Call) -> S3Result<Response> {
     call.swift.head_bucket(&call.bucket).await?;
     let mut response = empty(StatusCode::OK);
-    set(response.headers_mut(), "x-amz-bucket-region", &call.config().region);
+    set(
+        response.headers_mut(),
+        "x-amz-bucket-region",
+        &call.config().region,
+    );
     set(response.headers_mut(), "content-type", "application/xml");
     Ok(response)
 }
@@ -119,7 +133,10 @@ pub(super) async fn head(call: Call) -> S3Result<Response> {
 /// The bucket goes first; what uploads left behind goes only when it is gone, so that a bucket which turns out not to
 /// be empty has lost nothing.
 pub(super) async fn delete(call: Call) -> S3Result<Response> {
-    let response = call.swift.send(call.swift.container(Method::DELETE, &call.bucket)).await?;
+    let response = call
+        .swift
+        .send(call.swift.container(Method::DELETE, &call.bucket))
+        .await?;
     if !response.status().is_success() {
         return Err(bucket_error(response.status(), &call.bucket));
     }
@@ -131,7 +148,11 @@ pub(super) async fn location(call: Call) -> S3Result<Response> {
     call.swift.head_bucket(&call.bucket).await?;
     let region = &call.config().region;
     // S3 writes nothing for its first region.
-    let region = if region == "us-east-1" { "" } else { region.as_str() };
+    let region = if region == "us-east-1" {
+        ""
+    } else {
+        region.as_str()
+    };
     let mut xml = Xml::new();
     xml.root("LocationConstraint", |xml| xml.text(region));
     Ok(document(xml.finish()))
@@ -144,7 +165,9 @@ pub(super) async fn empty_configuration(call: Call, name: &str) -> S3Result<Resp
 
 pub(super) async fn request_payment(call: Call) -> S3Result<Response> {
     call.swift.head_bucket(&call.bucket).await?;
-    Ok(document(Xml::document("RequestPaymentConfiguration", |xml| xml.leaf("Payer", "BucketOwner"))))
+    Ok(document(Xml::document("RequestPaymentConfiguration", |xml| {
+        xml.leaf("Payer", "BucketOwner")
+    })))
 }
 
 pub(super) async fn missing_configuration(call: Call, code: Code) -> S3Result<Response> {
@@ -159,7 +182,9 @@ mod tests {
     #[test]
     fn location_constraints() {
         let body = |location: &str| {
-            format!("<CreateBucketConfiguration xmlns=\"x\"><LocationConstraint>{location}</LocationConstraint></CreateBucketConfiguration>")
+            format!(
+                "<CreateBucketConfiguration xmlns=\"x\"><LocationConstraint>{location}</LocationConstraint></CreateBucketConfiguration>"
+            )
         };
         assert!(check_location(body("eu-west-1").as_bytes(), "eu-west-1").is_ok());
         assert!(check_location(body("").as_bytes(), "us-east-1").is_ok());

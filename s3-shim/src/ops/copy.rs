@@ -49,12 +49,18 @@ impl Source {
         }
         let path = percent::unquote(path).map_err(|_| invalid())?;
         let path = path.strip_prefix('/').unwrap_or(&path);
-        let (bucket, key) = path.split_once('/').filter(|(_, key)| !key.is_empty()).ok_or_else(invalid)?;
+        let (bucket, key) = path
+            .split_once('/')
+            .filter(|(_, key)| !key.is_empty())
+            .ok_or_else(invalid)?;
         if !is_bucket_name(bucket) {
             return Err(invalid_bucket(bucket));
         }
         check_key(key, call.config().max_key_bytes)?;
-        Ok(Source { bucket: bucket.to_owned(), key: key.to_owned() })
+        Ok(Source {
+            bucket: bucket.to_owned(),
+            key: key.to_owned(),
+        })
     }
 
     /// Opens it, or a range of it, after judging `x-amz-copy-source-if-*`.
@@ -88,10 +94,16 @@ impl Source {
         if length > largest {
             return Err(S3Error::new(
                 Code::InvalidRequest,
-                format!("The specified copy source is larger than the maximum allowable size for a copy source: {largest}"),
+                format!(
+                    "The specified copy source is larger than the maximum allowable size for a copy source: {largest}"
+                ),
             ));
         }
-        Ok(Opened { headers: parts.headers, body, length })
+        Ok(Opened {
+            headers: parts.headers,
+            body,
+            length,
+        })
     }
 }
 
@@ -101,10 +113,17 @@ pub(super) async fn object(mut call: Call) -> S3Result<Response> {
         None | Some("COPY") => false,
         Some("REPLACE") => true,
         Some(other) => {
-            return Err(S3Error::argument("x-amz-metadata-directive", other, "Unknown metadata directive."));
+            return Err(S3Error::argument(
+                "x-amz-metadata-directive",
+                other,
+                "Unknown metadata directive.",
+            ));
         }
     };
-    if !matches!(call.header("x-amz-tagging-directive"), None | Some("COPY" | "REPLACE")) {
+    if !matches!(
+        call.header("x-amz-tagging-directive"),
+        None | Some("COPY" | "REPLACE")
+    ) {
         return Err(S3Error::new(Code::InvalidArgument, "Unknown tagging directive."));
     }
     let source = Source::read(&call)?;
@@ -121,7 +140,11 @@ pub(super) async fn object(mut call: Call) -> S3Result<Response> {
     let mut conditions = HeaderMap::new();
     put::check_conditions(&call, &mut conditions).await?;
     let opened = source.open(&call, None).await?;
-    let mut headers = if replaces { metadata::to_swift(&call.headers)? } else { metadata::to_copy(&opened.headers) };
+    let mut headers = if replaces {
+        metadata::to_swift(&call.headers)?
+    } else {
+        metadata::to_copy(&opened.headers)
+    };
     headers.extend(conditions);
     let checksum = whole_checksum(&opened.headers);
     if let Some(value) = &checksum {
@@ -148,12 +171,17 @@ pub(super) async fn object(mut call: Call) -> S3Result<Response> {
 /// The source's checksum, if it is one of its bytes and so of the copy's.
 fn whole_checksum(source: &HeaderMap) -> Option<Value> {
     let (algorithm, value, kind): (Algorithm, String, Kind) = checksum::stored(source)?;
-    if kind == Kind::FullObject { Value::parse(algorithm, &value) } else { None }
+    if kind == Kind::FullObject {
+        Value::parse(algorithm, &value)
+    } else {
+        None
+    }
 }
 
 /// `bytes=first-last`, both given.
 pub(super) fn check_range(range: &str) -> S3Result<()> {
-    let digits = |text: &str| !text.is_empty() && text.len() < 20 && text.bytes().all(|byte| byte.is_ascii_digit());
+    let digits =
+        |text: &str| !text.is_empty() && text.len() < 20 && text.bytes().all(|byte| byte.is_ascii_digit());
     let good = range
         .strip_prefix("bytes=")
         .and_then(|span| span.split_once('-'))
@@ -170,5 +198,9 @@ pub(super) fn check_range(range: &str) -> S3Result<()> {
 
 /// What an answer of the inside to a copied part means.
 pub(super) fn part_error(status: StatusCode) -> S3Error {
-    if status == StatusCode::NOT_FOUND { Code::NoSuchUpload.into() } else { status_error(status) }
+    if status == StatusCode::NOT_FOUND {
+        Code::NoSuchUpload.into()
+    } else {
+        status_error(status)
+    }
 }

@@ -17,7 +17,10 @@ const CONCURRENCY: usize = 8;
 pub(super) async fn one(call: Call) -> S3Result<Response> {
     call.refuse_versions()?;
     if call.headers.contains_key("if-match") {
-        return Err(S3Error::new(Code::NotImplemented, "Conditional deletes are not implemented.").with("Header", "If-Match"));
+        return Err(
+            S3Error::new(Code::NotImplemented, "Conditional deletes are not implemented.")
+                .with("Header", "If-Match"),
+        );
     }
     if !remove(&call.swift, &call.bucket, &call.key).await? {
         call.swift.head_bucket(&call.bucket).await?;
@@ -49,8 +52,13 @@ fn read(body: &[u8], most: usize, max_key_bytes: usize) -> S3Result<Wanted> {
     if root.name != "Delete" {
         return Err(malformed());
     }
-    let is_quiet = root.child_text("Quiet").is_some_and(|quiet| quiet.eq_ignore_ascii_case("true"));
-    let keys: Vec<_> = root.all("Object").map(|object| read_object(object, max_key_bytes)).collect::<S3Result<_>>()?;
+    let is_quiet = root
+        .child_text("Quiet")
+        .is_some_and(|quiet| quiet.eq_ignore_ascii_case("true"));
+    let keys: Vec<_> = root
+        .all("Object")
+        .map(|object| read_object(object, max_key_bytes))
+        .collect::<S3Result<_>>()?;
     if keys.is_empty() || keys.len() > most {
         return Err(malformed());
     }
@@ -59,12 +67,18 @@ fn read(body: &[u8], most: usize, max_key_bytes: usize) -> S3Result<Wanted> {
 
 /// A key, and why it can not be deleted if it can not.
 fn read_object(object: &Element, max_key_bytes: usize) -> S3Result<(String, Option<S3Error>)> {
-    let key = object.child("Key").map(|key| key.text.clone()).filter(|key| !key.is_empty());
+    let key = object
+        .child("Key")
+        .map(|key| key.text.clone())
+        .filter(|key| !key.is_empty());
     let key = key.ok_or_else(|| S3Error::new(Code::MalformedXML, "User must specify a non-empty Key."))?;
     let version = object.child_text("VersionId").unwrap_or_default();
     let refusal = if !matches!(version, "" | "null") {
         Some(Code::NoSuchVersion.into())
-    } else if ["ETag", "LastModifiedTime", "Size"].iter().any(|name| object.child(name).is_some()) {
+    } else if ["ETag", "LastModifiedTime", "Size"]
+        .iter()
+        .any(|name| object.child(name).is_some())
+    {
         Some(Code::NotImplemented.into())
     } else {
         check_key(&key, max_key_bytes).err()
@@ -74,7 +88,10 @@ fn read_object(object: &Element, max_key_bytes: usize) -> S3Result<(String, Opti
 
 pub(super) async fn many(mut call: Call) -> S3Result<Response> {
     let has_digest = call.headers.contains_key("content-md5")
-        || call.headers.keys().any(|name| name.as_str().starts_with("x-amz-checksum-"))
+        || call
+            .headers
+            .keys()
+            .any(|name| name.as_str().starts_with("x-amz-checksum-"))
         || call.headers.contains_key("x-amz-trailer");
     if !has_digest {
         return Err(S3Error::new(
@@ -118,14 +135,34 @@ mod tests {
 
     #[test]
     fn documents_are_read_strictly() {
-        let good = read(b"<Delete><Quiet>true</Quiet><Object><Key> a </Key></Object></Delete>", 2, 1024).unwrap();
+        let good = read(
+            b"<Delete><Quiet>true</Quiet><Object><Key> a </Key></Object></Delete>",
+            2,
+            1024,
+        )
+        .unwrap();
         assert!(good.is_quiet);
         assert_eq!(good.keys[0].0, " a ");
         let many = format!("<Delete>{}</Delete>", "<Object><Key>a</Key></Object>".repeat(3));
-        for bad in ["", "<Delete/>", "<Other/>", "<Delete><Object/></Delete>", "<Delete><Object><Key/></Object></Delete>", &many] {
+        for bad in [
+            "",
+            "<Delete/>",
+            "<Other/>",
+            "<Delete><Object/></Delete>",
+            "<Delete><Object><Key/></Object></Delete>",
+            &many,
+        ] {
             assert!(read(bad.as_bytes(), 2, 1024).is_err(), "{bad}");
         }
-        let version = read(b"<Delete><Object><Key>a</Key><VersionId>x</VersionId></Object></Delete>", 2, 1024).unwrap();
-        assert_eq!(version.keys[0].1.as_ref().map(|error| error.code), Some(Code::NoSuchVersion));
+        let version = read(
+            b"<Delete><Object><Key>a</Key><VersionId>x</VersionId></Object></Delete>",
+            2,
+            1024,
+        )
+        .unwrap();
+        assert_eq!(
+            version.keys[0].1.as_ref().map(|error| error.code),
+            Some(Code::NoSuchVersion)
+        );
     }
 }

@@ -26,11 +26,17 @@ const OVERRIDES: &[(&str, &str)] = &[
 
 pub(super) async fn object(call: Call, method: Method) -> S3Result<Response> {
     call.refuse_versions()?;
-    let mut range = call.header("range").filter(|range| is_single_range(range)).map(str::to_owned);
+    let mut range = call
+        .header("range")
+        .filter(|range| is_single_range(range))
+        .map(str::to_owned);
     let mut parts_count = None;
     if let Some(part) = call.query.get("partNumber") {
         if range.is_some() {
-            return Err(S3Error::new(Code::InvalidRequest, "Cannot specify both Range header and partNumber query parameter"));
+            return Err(S3Error::new(
+                Code::InvalidRequest,
+                "Cannot specify both Range header and partNumber query parameter",
+            ));
         }
         let wanted = multipart::range_of_part(&call, part).await?;
         range = wanted.range;
@@ -60,14 +66,20 @@ pub(super) async fn object(call: Call, method: Method) -> S3Result<Response> {
             set(&mut shown, header, value);
         }
     }
-    let wants_checksum = call.header("x-amz-checksum-mode").is_some_and(|mode| mode.eq_ignore_ascii_case("enabled"));
+    let wants_checksum = call
+        .header("x-amz-checksum-mode")
+        .is_some_and(|mode| mode.eq_ignore_ascii_case("enabled"));
     if wants_checksum && parts.status == StatusCode::OK {
         metadata::show_checksum(&stored, &mut shown);
     }
     if let Some(count) = parts_count {
         set(&mut shown, "x-amz-mp-parts-count", &count.to_string());
     }
-    let mut response = Response::new(if method == Method::HEAD { Body::empty() } else { body });
+    let mut response = Response::new(if method == Method::HEAD {
+        Body::empty()
+    } else {
+        body
+    });
     *response.status_mut() = parts.status;
     *response.headers_mut() = shown;
     Ok(response)
@@ -79,7 +91,9 @@ fn is_single_range(range: &str) -> bool {
 }
 
 fn unsatisfiable(stored: &HeaderMap, range: Option<&str>) -> S3Error {
-    let size = text(stored, "content-range").and_then(|value| value.strip_prefix("bytes */")).unwrap_or_default();
+    let size = text(stored, "content-range")
+        .and_then(|value| value.strip_prefix("bytes */"))
+        .unwrap_or_default();
     S3Error::from(Code::InvalidRange)
         .with("RangeRequested", range.unwrap_or_default())
         .with("ActualObjectSize", size)
@@ -91,7 +105,9 @@ pub(super) fn judge(given: &HeaderMap, stored: &HeaderMap, opening: &str) -> S3R
     if conditions.is_empty() {
         return Ok(None);
     }
-    let modified = text(stored, "last-modified").and_then(parse_http_date).map(Timestamp::from_secs);
+    let modified = text(stored, "last-modified")
+        .and_then(parse_http_date)
+        .map(Timestamp::from_secs);
     match conditions.evaluate(&metadata::etag(stored), modified.unwrap_or(Timestamp::ZERO)) {
         Verdict::Proceed => Ok(None),
         Verdict::PreconditionFailed => Err(Code::PreconditionFailed.into()),
@@ -100,7 +116,9 @@ pub(super) fn judge(given: &HeaderMap, stored: &HeaderMap, opening: &str) -> S3R
             let shown = metadata::from_swift(stored);
             for name in ["etag", "last-modified", "cache-control", "expires"] {
                 if let Some(value) = shown.get(name) {
-                    response.headers_mut().insert(HeaderName::from_static(name), value.clone());
+                    response
+                        .headers_mut()
+                        .insert(HeaderName::from_static(name), value.clone());
                 }
             }
             Ok(Some(response))
@@ -111,7 +129,9 @@ pub(super) fn judge(given: &HeaderMap, stored: &HeaderMap, opening: &str) -> S3R
 pub(super) async fn tagging(call: Call) -> S3Result<Response> {
     call.refuse_versions()?;
     call.swift.head_object(&call.bucket, &call.key).await?;
-    Ok(document(Xml::document("Tagging", |xml| xml.within("TagSet", |_| {}))))
+    Ok(document(Xml::document("Tagging", |xml| {
+        xml.within("TagSet", |_| {})
+    })))
 }
 
 pub(super) async fn missing_configuration(call: Call, code: Code) -> S3Result<Response> {
@@ -130,7 +150,11 @@ pub(super) async fn attributes(call: Call) -> S3Result<Response> {
         .collect();
     let known = ["ETag", "Checksum", "ObjectParts", "StorageClass", "ObjectSize"];
     if wanted.is_empty() || wanted.iter().any(|name| !known.contains(&name.as_str())) {
-        return Err(S3Error::argument("x-amz-object-attributes", &wanted.join(","), "Invalid attribute name specified."));
+        return Err(S3Error::argument(
+            "x-amz-object-attributes",
+            &wanted.join(","),
+            "Invalid attribute name specified.",
+        ));
     }
     let stored = call.swift.head_object(&call.bucket, &call.key).await?;
     let wants = |name: &str| wanted.iter().any(|wanted| wanted == name);
@@ -157,12 +181,18 @@ pub(super) async fn attributes(call: Call) -> S3Result<Response> {
     });
     let mut response = document(text_of);
     if let Some(modified) = stored.get("last-modified") {
-        response.headers_mut().insert(HeaderName::from_static("last-modified"), modified.clone());
+        response
+            .headers_mut()
+            .insert(HeaderName::from_static("last-modified"), modified.clone());
     }
     Ok(response)
 }
 
 /// `Last-Modified` of an answer of the inside, as documents write it.
 pub(super) fn modified(stored: &HeaderMap, now_secs: u64) -> String {
-    time::iso(text(stored, "last-modified").and_then(parse_http_date).unwrap_or(now_secs))
+    time::iso(
+        text(stored, "last-modified")
+            .and_then(parse_http_date)
+            .unwrap_or(now_secs),
+    )
 }

@@ -31,7 +31,9 @@ struct Page {
 impl Page {
     /// The name the next page begins after.
     fn last(&self) -> Option<&str> {
-        self.rows.last().map(|row| row.subdir.as_deref().unwrap_or(&row.name))
+        self.rows
+            .last()
+            .map(|row| row.subdir.as_deref().unwrap_or(&row.name))
     }
 }
 
@@ -41,7 +43,11 @@ impl<'a> Wanted<'a> {
             None | Some("") => false,
             Some("url") => true,
             Some(other) => {
-                return Err(S3Error::argument("encoding-type", other, "Invalid Encoding Method specified in Request"));
+                return Err(S3Error::argument(
+                    "encoding-type",
+                    other,
+                    "Invalid Encoding Method specified in Request",
+                ));
             }
         };
         let largest = call.config().max_listing;
@@ -55,13 +61,20 @@ impl<'a> Wanted<'a> {
 
     /// Names as the client wants them written.
     fn name(&self, name: &str) -> String {
-        if self.encodes { quote(name) } else { name.to_owned() }
+        if self.encodes {
+            quote(name)
+        } else {
+            name.to_owned()
+        }
     }
 
     async fn page(&self, call: &Call, marker: &str) -> S3Result<Page> {
         if self.max_keys == 0 {
             call.swift.head_bucket(&call.bucket).await?;
-            return Ok(Page { rows: Vec::new(), is_truncated: false });
+            return Ok(Page {
+                rows: Vec::new(),
+                is_truncated: false,
+            });
         }
         let after = self.skip(marker);
         // One more than is shown tells whether there is a next page; one more for a common prefix that was shown.
@@ -73,7 +86,11 @@ impl<'a> Wanted<'a> {
             .query_if("delimiter", Some(self.delimiter))
             .query_if("marker", Some(&after));
         let mut rows = call.swift.list(&call.bucket, ask).await?;
-        rows.retain(|row| row.subdir.as_deref().is_none_or(|subdir| marker.is_empty() || subdir > marker));
+        rows.retain(|row| {
+            row.subdir
+                .as_deref()
+                .is_none_or(|subdir| marker.is_empty() || subdir > marker)
+        });
         let is_truncated = rows.len() > self.max_keys;
         rows.truncate(self.max_keys);
         Ok(Page { rows, is_truncated })
@@ -85,7 +102,11 @@ impl<'a> Wanted<'a> {
             && marker.len() > self.prefix.len()
             && marker.starts_with(self.prefix)
             && marker.ends_with(self.delimiter);
-        if is_common_prefix { format!("{marker}{LAST}") } else { marker.to_owned() }
+        if is_common_prefix {
+            format!("{marker}{LAST}")
+        } else {
+            marker.to_owned()
+        }
     }
 
     fn write_rows(&self, xml: &mut Xml, page: &Page, write: impl Fn(&mut Xml, &Row)) {
@@ -186,7 +207,10 @@ pub(super) async fn versions(call: Call) -> S3Result<Response> {
         xml.leaf("Name", &call.bucket);
         xml.leaf("Prefix", &wanted.name(wanted.prefix));
         xml.leaf("KeyMarker", &wanted.name(marker));
-        xml.leaf("VersionIdMarker", call.query.get("version-id-marker").unwrap_or_default());
+        xml.leaf(
+            "VersionIdMarker",
+            call.query.get("version-id-marker").unwrap_or_default(),
+        );
         xml.number("MaxKeys", wanted.max_keys as u64);
         wanted.write_end(xml);
         xml.flag("IsTruncated", page.is_truncated);
@@ -215,7 +239,13 @@ fn read_token(token: &str) -> S3Result<String> {
     bytes
         .and_then(|bytes| String::from_utf8(bytes).ok())
         .filter(|name| !name.is_empty())
-        .ok_or_else(|| S3Error::argument("continuation-token", token, "The continuation token provided is incorrect"))
+        .ok_or_else(|| {
+            S3Error::argument(
+                "continuation-token",
+                token,
+                "The continuation token provided is incorrect",
+            )
+        })
 }
 
 #[cfg(test)]
@@ -232,7 +262,12 @@ mod tests {
 
     #[test]
     fn a_common_prefix_as_marker_skips_its_names() {
-        let wanted = Wanted { prefix: "p/", delimiter: "/", max_keys: 10, encodes: true };
+        let wanted = Wanted {
+            prefix: "p/",
+            delimiter: "/",
+            max_keys: 10,
+            encodes: true,
+        };
         assert_eq!(wanted.skip("p/a/"), format!("p/a/{LAST}"));
         assert_eq!(wanted.skip("p/a"), "p/a");
         assert_eq!(wanted.skip("p/"), "p/");

@@ -66,14 +66,22 @@ impl Call {
     /// The body as an XML document, all checks passed.
     async fn document(&mut self) -> S3Result<Bytes> {
         let body = self.take_body();
-        payload::document(body, &self.headers, &self.payload, self.core.config.max_document_bytes).await
+        payload::document(
+            body,
+            &self.headers,
+            &self.payload,
+            self.core.config.max_document_bytes,
+        )
+        .await
     }
 
     /// The body as an upload whose length is known and allowed.
     async fn upload(&mut self) -> S3Result<Upload> {
         let body = self.take_body();
         let upload = payload::open(body, &self.headers, &self.payload).await?;
-        let length = upload.length.ok_or_else(|| S3Error::from(Code::MissingContentLength))?;
+        let length = upload
+            .length
+            .ok_or_else(|| S3Error::from(Code::MissingContentLength))?;
         let largest = self.config().max_put_bytes;
         if length > largest {
             return Err(S3Error::from(Code::EntityTooLarge)
@@ -95,13 +103,23 @@ impl Call {
 
     /// A query parameter that is a number up to a limit; larger ones are cut to it.
     fn number(&self, name: &str, default: usize, limit: usize) -> S3Result<usize> {
-        let Some(value) = self.query.get(name).filter(|value| !value.is_empty()) else { return Ok(default) };
+        let Some(value) = self.query.get(name).filter(|value| !value.is_empty()) else {
+            return Ok(default);
+        };
         if !value.bytes().all(|byte| byte.is_ascii_digit()) {
-            return Err(S3Error::argument(name, value, format!("Provided {name} not an integer or within integer range")));
+            return Err(S3Error::argument(
+                name,
+                value,
+                format!("Provided {name} not an integer or within integer range"),
+            ));
         }
         match value.parse::<u64>() {
             Ok(number) if number <= 2_147_483_647 => Ok(usize::try_from(number).unwrap_or(limit).min(limit)),
-            _ => Err(S3Error::argument(name, value, format!("Argument {name} must be an integer between 0 and 2147483647"))),
+            _ => Err(S3Error::argument(
+                name,
+                value,
+                format!("Argument {name} must be an integer between 0 and 2147483647"),
+            )),
         }
     }
 }
@@ -135,7 +153,9 @@ pub(crate) async fn perform(action: Action, call: Call) -> S3Result<Response> {
         Action::PutObject if call.headers.contains_key("x-amz-copy-source") => copy::object(call).await,
         Action::PutObject => put::object(call).await,
         Action::CreateMultipartUpload => multipart::create(call).await,
-        Action::UploadPart if call.headers.contains_key("x-amz-copy-source") => multipart::copy_part(call).await,
+        Action::UploadPart if call.headers.contains_key("x-amz-copy-source") => {
+            multipart::copy_part(call).await
+        }
         Action::UploadPart => multipart::put_part(call).await,
         Action::ListParts => multipart::list_parts(call).await,
         Action::ListMultipartUploads => multipart::list_uploads(call).await,
@@ -147,7 +167,9 @@ pub(crate) async fn perform(action: Action, call: Call) -> S3Result<Response> {
 /// A document as an answer.
 fn document(text: String) -> Response {
     let mut response = Response::new(Body::full(text));
-    response.headers_mut().insert(CONTENT_TYPE, HeaderValue::from_static("application/xml"));
+    response
+        .headers_mut()
+        .insert(CONTENT_TYPE, HeaderValue::from_static("application/xml"));
     response
 }
 

@@ -18,7 +18,12 @@ pub(super) async fn object(mut call: Call) -> S3Result<Response> {
     let upload = call.upload().await?;
     let findings = upload.findings.clone();
     let checksum = upload.checksum.clone();
-    let ask = with_upload(call.swift.object(Method::PUT, &call.bucket, &call.key).headers(headers), upload);
+    let ask = with_upload(
+        call.swift
+            .object(Method::PUT, &call.bucket, &call.key)
+            .headers(headers),
+        upload,
+    );
     let stored = store(&call, ask, Some(&findings)).await?;
     let mut response = empty(StatusCode::OK);
     let shown = response.headers_mut();
@@ -58,8 +63,16 @@ pub(super) async fn store(call: &Call, ask: Ask, findings: Option<&Findings>) ->
         let words = read(response).await.unwrap_or_default();
         let words = String::from_utf8_lossy(&words).trim().to_owned();
         let is_metadata = words.to_ascii_lowercase().contains("metadata");
-        let code = if is_metadata { Code::MetadataTooLarge } else { Code::InvalidRequest };
-        return Err(if words.is_empty() { code.into() } else { S3Error::new(code, words) });
+        let code = if is_metadata {
+            Code::MetadataTooLarge
+        } else {
+            Code::InvalidRequest
+        };
+        return Err(if words.is_empty() {
+            code.into()
+        } else {
+            S3Error::new(code, words)
+        });
     }
     Err(status_error(status))
 }
@@ -78,14 +91,18 @@ pub(super) async fn check_conditions(call: &Call, headers: &mut HeaderMap) -> S3
             }
         }
         Some(_) => {
-            return Err(S3Error::new(Code::NotImplemented, "If-None-Match of a write can only be *.")
-                .with("Header", "If-None-Match"));
+            return Err(
+                S3Error::new(Code::NotImplemented, "If-None-Match of a write can only be *.")
+                    .with("Header", "If-None-Match"),
+            );
         }
     }
     if let Some(wanted) = call.header("if-match") {
         let stored = call.swift.head_object(&call.bucket, &call.key).await?;
         let etag = metadata::etag(&stored);
-        let matches = wanted.split(',').any(|tag| tag.trim().trim_matches('"') == etag || tag.trim() == "*");
+        let matches = wanted
+            .split(',')
+            .any(|tag| tag.trim().trim_matches('"') == etag || tag.trim() == "*");
         if !matches {
             return Err(precondition_failed("If-Match"));
         }
@@ -102,7 +119,10 @@ pub(super) fn wanted_algorithm(headers: &HeaderMap) -> S3Result<Option<(checksum
     let kind = match text(headers, "x-amz-checksum-type") {
         None => None,
         Some(value) => Some(Kind::parse(value).ok_or_else(|| {
-            S3Error::new(Code::InvalidRequest, "Value for x-amz-checksum-type header is invalid.")
+            S3Error::new(
+                Code::InvalidRequest,
+                "Value for x-amz-checksum-type header is invalid.",
+            )
         })?),
     };
     let Some(name) = text(headers, "x-amz-checksum-algorithm") else {
@@ -121,7 +141,11 @@ pub(super) fn wanted_algorithm(headers: &HeaderMap) -> S3Result<Option<(checksum
     if !algorithm.allows(kind) {
         return Err(S3Error::new(
             Code::InvalidRequest,
-            format!("The {} checksum type cannot be used with the {} checksum algorithm.", kind.as_str(), algorithm.name()),
+            format!(
+                "The {} checksum type cannot be used with the {} checksum algorithm.",
+                kind.as_str(),
+                algorithm.name()
+            ),
         ));
     }
     Ok(Some((algorithm, kind)))

@@ -16,7 +16,14 @@ pub fn of_row(text: &str) -> String {
 
 fn parse_row(text: &str) -> Option<u64> {
     let number = |range: std::ops::Range<usize>| text.get(range)?.parse::<u64>().ok();
-    let secs = seconds(number(0..4)?, number(5..7)?, number(8..10)?, number(11..13)?, number(14..16)?, number(17..19)?)?;
+    let secs = seconds(
+        number(0..4)?,
+        number(5..7)?,
+        number(8..10)?,
+        number(11..13)?,
+        number(14..16)?,
+        number(17..19)?,
+    )?;
     let fraction = text.get(20..).unwrap_or_default();
     Some(secs + u64::from(fraction.bytes().any(|byte| matches!(byte, b'1'..=b'9'))))
 }

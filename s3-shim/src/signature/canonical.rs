@@ -7,13 +7,21 @@ use sha2::{Digest, Sha256};
 use std::fmt::Write;
 
 /// S3 encodes everything but letters, digits and `-._~`; the slash stays in paths only.
-const QUERY: &AsciiSet = &NON_ALPHANUMERIC.remove(b'-').remove(b'.').remove(b'_').remove(b'~');
+const QUERY: &AsciiSet = &NON_ALPHANUMERIC
+    .remove(b'-')
+    .remove(b'.')
+    .remove(b'_')
+    .remove(b'~');
 const PATH: &AsciiSet = &QUERY.remove(b'/');
 
 /// The path as S3 signs it: decoded once and encoded strictly, with no dot segments removed.
 pub fn path(raw: &str) -> String {
     let decoded: Vec<u8> = percent_decode(raw.as_bytes()).collect();
-    if decoded.is_empty() { "/".to_owned() } else { percent_encode(&decoded, PATH).to_string() }
+    if decoded.is_empty() {
+        "/".to_owned()
+    } else {
+        percent_encode(&decoded, PATH).to_string()
+    }
 }
 
 /// Decoded pairs of a raw query, in the order they stand. `+` is a space.
@@ -25,7 +33,10 @@ pub fn pairs(raw: &str) -> impl Iterator<Item = (Vec<u8>, Vec<u8>)> {
 }
 
 fn decode(text: &str) -> Vec<u8> {
-    let spaced: Vec<u8> = text.bytes().map(|byte| if byte == b'+' { b' ' } else { byte }).collect();
+    let spaced: Vec<u8> = text
+        .bytes()
+        .map(|byte| if byte == b'+' { b' ' } else { byte })
+        .collect();
     percent_decode(&spaced).collect()
 }
 
@@ -33,7 +44,12 @@ fn decode(text: &str) -> Vec<u8> {
 pub fn query(raw: &str, without: Option<&str>) -> String {
     let mut encoded: Vec<(String, String)> = pairs(raw)
         .filter(|(name, _)| without.is_none_or(|without| name != without.as_bytes()))
-        .map(|(name, value)| (percent_encode(&name, QUERY).to_string(), percent_encode(&value, QUERY).to_string()))
+        .map(|(name, value)| {
+            (
+                percent_encode(&name, QUERY).to_string(),
+                percent_encode(&value, QUERY).to_string(),
+            )
+        })
         .collect();
     encoded.sort();
     let mut text = String::new();
@@ -52,7 +68,10 @@ pub fn header_value(headers: &HeaderMap, name: &str) -> Option<Vec<u8>> {
         if !line.is_empty() {
             line.push(b',');
         }
-        let mut words = value.as_bytes().split(|byte| matches!(byte, b' ' | b'\t')).filter(|word| !word.is_empty());
+        let mut words = value
+            .as_bytes()
+            .split(|byte| matches!(byte, b' ' | b'\t'))
+            .filter(|word| !word.is_empty());
         if let Some(first) = words.next() {
             line.extend_from_slice(first);
         }
@@ -77,9 +96,20 @@ pub fn parse_amz_date(text: &str) -> Option<u64> {
     }
     let number = |range: std::ops::Range<usize>| -> Option<u64> {
         let digits = text.get(range)?;
-        if digits.bytes().all(|byte| byte.is_ascii_digit()) { digits.parse().ok() } else { None }
+        if digits.bytes().all(|byte| byte.is_ascii_digit()) {
+            digits.parse().ok()
+        } else {
+            None
+        }
     };
-    seconds(number(0..4)?, number(4..6)?, number(6..8)?, number(9..11)?, number(11..13)?, number(13..15)?)
+    seconds(
+        number(0..4)?,
+        number(4..6)?,
+        number(6..8)?,
+        number(9..11)?,
+        number(11..13)?,
+        number(13..15)?,
+    )
 }
 
 /// Seconds since 1970 of a moment of the civil calendar in UTC; `None` when there is no such moment.
@@ -122,7 +152,10 @@ mod tests {
     fn queries_are_sorted_after_encoding() {
         assert_eq!(query("prefix=J&max-keys=2", None), "max-keys=2&prefix=J");
         assert_eq!(query("lifecycle", None), "lifecycle=");
-        assert_eq!(query("b=2&a=%7e+x&a=1&X-Amz-Signature=abc", Some("X-Amz-Signature")), "a=1&a=~%20x&b=2");
+        assert_eq!(
+            query("b=2&a=%7e+x&a=1&X-Amz-Signature=abc", Some("X-Amz-Signature")),
+            "a=1&a=~%20x&b=2"
+        );
     }
 
     #[test]
@@ -140,7 +173,17 @@ mod tests {
         for secs in (0..4_000_000_000u64).step_by(9_876_543) {
             assert_eq!(parse_amz_date(&amz_date(secs)), Some(secs));
         }
-        for bad in ["", "20130524", "20130524T000000", "20130230T000000Z", "20131301T000000Z", "2013052 T000000Z", "20130524T250000Z", "+2130524T000000Z", "2013é52T000000Z"] {
+        for bad in [
+            "",
+            "20130524",
+            "20130524T000000",
+            "20130230T000000Z",
+            "20131301T000000Z",
+            "2013052 T000000Z",
+            "20130524T250000Z",
+            "+2130524T000000Z",
+            "2013é52T000000Z",
+        ] {
             assert_eq!(parse_amz_date(bad), None, "{bad}");
         }
     }

@@ -73,9 +73,9 @@ impl Checker<'_> {
     }
 
     pub(crate) fn credential(&self, access_key: &str) -> S3Result<crate::Credential> {
-        self.credentials.secret(access_key).ok_or_else(|| {
-            S3Error::from(Code::InvalidAccessKeyId).with("AWSAccessKeyId", access_key)
-        })
+        self.credentials
+            .secret(access_key)
+            .ok_or_else(|| S3Error::from(Code::InvalidAccessKeyId).with("AWSAccessKeyId", access_key))
     }
 
     /// Refuses a request whose clock is too far from ours.
@@ -96,7 +96,11 @@ fn scheme(parts: &Parts) -> S3Result<Scheme> {
     let mut authorizations = parts.headers.get_all(http::header::AUTHORIZATION).iter();
     let header = match (authorizations.next(), authorizations.next()) {
         (_, Some(_)) => return Err(Code::InvalidArgument.into()),
-        (Some(value), None) => Some(value.to_str().map_err(|_| S3Error::from(Code::AuthorizationHeaderMalformed))?),
+        (Some(value), None) => Some(
+            value
+                .to_str()
+                .map_err(|_| S3Error::from(Code::AuthorizationHeaderMalformed))?,
+        ),
         (None, None) => None,
     };
     let v4_query = has("X-Amz-Algorithm") || has("X-Amz-Signature") || has("X-Amz-Credential");
@@ -114,7 +118,10 @@ fn scheme(parts: &Parts) -> S3Result<Scheme> {
         _ if v2_query => Ok(Scheme::V2Query),
         Some(value) if value.starts_with("AWS4-") => Ok(Scheme::V4Header),
         Some(value) if value.starts_with("AWS ") => Ok(Scheme::V2Header),
-        Some(_) => Err(S3Error::new(Code::InvalidArgument, "Unsupported Authorization Type")),
+        Some(_) => Err(S3Error::new(
+            Code::InvalidArgument,
+            "Unsupported Authorization Type",
+        )),
         None => Err(Code::AccessDenied.into()),
     }
 }

@@ -12,7 +12,8 @@ const OPENING: &str = "Error parsing the X-Amz-Credential parameter";
 
 /// The value of a parameter that must stand exactly once.
 fn parameter(parts: &Parts, name: &str) -> Option<String> {
-    let mut values = canonical::pairs(parts.uri.query().unwrap_or_default()).filter(|(key, _)| key == name.as_bytes());
+    let mut values =
+        canonical::pairs(parts.uri.query().unwrap_or_default()).filter(|(key, _)| key == name.as_bytes());
     let value = values.next()?.1;
     if values.next().is_some() {
         return None;
@@ -32,7 +33,9 @@ pub(super) fn check_v4(checker: &Checker<'_>, parts: &Parts) -> S3Result<Authent
         })
     };
     if required("X-Amz-Algorithm")? != v4::ALGORITHM {
-        return Err(malformed("X-Amz-Algorithm only supports \"AWS4-HMAC-SHA256 and AWS4-ECDSA-P256-SHA256\""));
+        return Err(malformed(
+            "X-Amz-Algorithm only supports \"AWS4-HMAC-SHA256 and AWS4-ECDSA-P256-SHA256\"",
+        ));
     }
     let credential = required("X-Amz-Credential")?;
     let amz_date = required("X-Amz-Date")?;
@@ -46,7 +49,12 @@ pub(super) fn check_v4(checker: &Checker<'_>, parts: &Parts) -> S3Result<Authent
     })?;
     let secs = canonical::parse_amz_date(&amz_date)
         .ok_or_else(|| malformed("X-Amz-Date must be in the ISO8601 Long Format \"yyyyMMdd'T'HHmmss'Z'\""))?;
-    scope.check(checker.region, &amz_date, Code::AuthorizationQueryParametersError, OPENING)?;
+    scope.check(
+        checker.region,
+        &amz_date,
+        Code::AuthorizationQueryParametersError,
+        OPENING,
+    )?;
     let signed = v4::signed_headers(&list)
         .ok_or_else(|| malformed("X-Amz-SignedHeaders must be lower case, sorted, and name the host."))?;
     if secs > checker.now_secs + MAX_SKEW_SECS {
@@ -70,9 +78,17 @@ pub(super) fn check_v4(checker: &Checker<'_>, parts: &Parts) -> S3Result<Authent
     }
     .verify(&found.secret, &signature)?;
     refuse_unsigned(&parts.headers, |name| signed.iter().any(|signed| signed == name))?;
-    let seed = v4::ChunkSeed { key, scope: scope.text(), date: amz_date, signature };
+    let seed = v4::ChunkSeed {
+        key,
+        scope: scope.text(),
+        date: amz_date,
+        signature,
+    };
     let payload = v4::payload(&payload_hash, Some(seed))?;
-    Ok(Authenticated { identity: found.identity, payload })
+    Ok(Authenticated {
+        identity: found.identity,
+        payload,
+    })
 }
 
 fn expires(value: &str) -> S3Result<u64> {
@@ -108,7 +124,10 @@ pub(super) fn check_v2(checker: &Checker<'_>, parts: &Parts) -> S3Result<Authent
     let signature = required("Signature")?;
     let expires = required("Expires")?;
     let at: u64 = expires.parse().map_err(|_| {
-        S3Error::new(Code::AccessDenied, format!("Invalid date (should be seconds since epoch): {expires}"))
+        S3Error::new(
+            Code::AccessDenied,
+            format!("Invalid date (should be seconds since epoch): {expires}"),
+        )
     })?;
     if checker.now_secs > at {
         return Err(expired(at.min(253_402_300_799), checker.now_secs));
@@ -117,5 +136,8 @@ pub(super) fn check_v2(checker: &Checker<'_>, parts: &Parts) -> S3Result<Authent
     let signed = v2::string_to_sign(parts, &expires, checker.host_bucket);
     // Some clients leave a `+` of the base64 signature as it is, which a query turns into a space.
     v2::verify(&found.secret, &access_key, &signed, &signature.replace(' ', "+"))?;
-    Ok(Authenticated { identity: found.identity, payload: v2::unsigned_payload(parts)? })
+    Ok(Authenticated {
+        identity: found.identity,
+        payload: v2::unsigned_payload(parts)?,
+    })
 }

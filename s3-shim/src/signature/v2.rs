@@ -12,19 +12,56 @@ use sha1::Sha1;
 
 /// The query parameters that are part of the signed resource.
 const SIGNED_PARAMETERS: &[&str] = &[
-    "accelerate", "acl", "analytics", "cors", "defaultObjectAcl", "delete", "inventory", "lifecycle", "location",
-    "logging", "metrics", "notification", "object-lock", "partNumber", "policy", "replication", "requestPayment",
-    "response-cache-control", "response-content-disposition", "response-content-encoding",
-    "response-content-language", "response-content-type", "response-expires", "restore", "select", "select-type",
-    "storageClass", "tagging", "torrent", "uploadId", "uploads", "versionId", "versioning", "versions", "website",
+    "accelerate",
+    "acl",
+    "analytics",
+    "cors",
+    "defaultObjectAcl",
+    "delete",
+    "inventory",
+    "lifecycle",
+    "location",
+    "logging",
+    "metrics",
+    "notification",
+    "object-lock",
+    "partNumber",
+    "policy",
+    "replication",
+    "requestPayment",
+    "response-cache-control",
+    "response-content-disposition",
+    "response-content-encoding",
+    "response-content-language",
+    "response-content-type",
+    "response-expires",
+    "restore",
+    "select",
+    "select-type",
+    "storageClass",
+    "tagging",
+    "torrent",
+    "uploadId",
+    "uploads",
+    "versionId",
+    "versioning",
+    "versions",
+    "website",
 ];
 
 /// Checks a request that is signed in its Authorization header: `AWS access:signature`.
 pub(super) fn check_header(checker: &Checker<'_>, parts: &Parts) -> S3Result<Authenticated> {
-    let malformed = || S3Error::new(Code::InvalidArgument, "AWS authorization header is invalid.  Expected AwsAccessKeyId:signature");
+    let malformed = || {
+        S3Error::new(
+            Code::InvalidArgument,
+            "AWS authorization header is invalid.  Expected AwsAccessKeyId:signature",
+        )
+    };
     let header = text(&parts.headers, "authorization").ok_or_else(malformed)?;
-    let (access_key, signature) =
-        header.strip_prefix("AWS ").and_then(|rest| rest.trim().rsplit_once(':')).ok_or_else(malformed)?;
+    let (access_key, signature) = header
+        .strip_prefix("AWS ")
+        .and_then(|rest| rest.trim().rsplit_once(':'))
+        .ok_or_else(malformed)?;
     if access_key.is_empty() || signature.is_empty() {
         return Err(malformed());
     }
@@ -33,14 +70,24 @@ pub(super) fn check_header(checker: &Checker<'_>, parts: &Parts) -> S3Result<Aut
     let secs = moment
         .and_then(|moment| date::parse_http_date(moment).or_else(|| canonical::parse_amz_date(moment)))
         .ok_or_else(|| {
-            S3Error::new(Code::AccessDenied, "AWS authentication requires a valid Date or x-amz-date header")
+            S3Error::new(
+                Code::AccessDenied,
+                "AWS authentication requires a valid Date or x-amz-date header",
+            )
         })?;
     let found = checker.credential(access_key)?;
     checker.check_skew(secs)?;
-    let date_line = if amz_date.is_some() { "" } else { text(&parts.headers, "date").unwrap_or_default() };
+    let date_line = if amz_date.is_some() {
+        ""
+    } else {
+        text(&parts.headers, "date").unwrap_or_default()
+    };
     let signed = string_to_sign(parts, date_line, checker.host_bucket);
     verify(&found.secret, access_key, &signed, signature)?;
-    Ok(Authenticated { identity: found.identity, payload: unsigned_payload(parts)? })
+    Ok(Authenticated {
+        identity: found.identity,
+        payload: unsigned_payload(parts)?,
+    })
 }
 
 /// Signature V2 does not cover the body; the streaming forms belong to V4.
@@ -67,7 +114,9 @@ pub(super) fn verify(secret: &str, access_key: &str, signed: &[u8], given: &str)
 /// HMAC-SHA1 in base64.
 pub fn signature(secret: &str, signed: &[u8]) -> String {
     // HMAC takes keys of every length; the fallback can not be reached.
-    let Ok(mut mac) = Hmac::<Sha1>::new_from_slice(secret.as_bytes()) else { return String::new() };
+    let Ok(mut mac) = Hmac::<Sha1>::new_from_slice(secret.as_bytes()) else {
+        return String::new();
+    };
     mac.update(signed);
     STANDARD.encode(mac.finalize().into_bytes())
 }
@@ -76,13 +125,21 @@ pub fn signature(secret: &str, signed: &[u8]) -> String {
 pub(super) fn string_to_sign(parts: &Parts, date_line: &str, host_bucket: Option<&str>) -> Vec<u8> {
     let header = |name: &str| canonical::header_value(&parts.headers, name).unwrap_or_default();
     let mut signed = parts.method.as_str().as_bytes().to_vec();
-    for line in [header("content-md5"), header("content-type"), date_line.as_bytes().to_vec()] {
+    for line in [
+        header("content-md5"),
+        header("content-type"),
+        date_line.as_bytes().to_vec(),
+    ] {
         signed.push(b'\n');
         signed.extend_from_slice(&line);
     }
     signed.push(b'\n');
-    let mut names: Vec<&str> =
-        parts.headers.keys().map(|name| name.as_str()).filter(|name| name.starts_with("x-amz-")).collect();
+    let mut names: Vec<&str> = parts
+        .headers
+        .keys()
+        .map(|name| name.as_str())
+        .filter(|name| name.starts_with("x-amz-"))
+        .collect();
     names.sort_unstable();
     for name in names {
         signed.extend_from_slice(name.as_bytes());
@@ -96,7 +153,12 @@ pub(super) fn string_to_sign(parts: &Parts, date_line: &str, host_bucket: Option
 
 /// Values joined by commas; unlike V4, spaces inside stay.
 fn plain_value(parts: &Parts, name: &str) -> Vec<u8> {
-    let values: Vec<&[u8]> = parts.headers.get_all(name).iter().map(|value| value.as_bytes().trim_ascii()).collect();
+    let values: Vec<&[u8]> = parts
+        .headers
+        .get_all(name)
+        .iter()
+        .map(|value| value.as_bytes().trim_ascii())
+        .collect();
     values.join(&b","[..])
 }
 
@@ -147,7 +209,11 @@ mod tests {
     /// The examples of Amazon's page "Signing and authenticating REST requests".
     #[test]
     fn the_documented_examples_hold() {
-        let get = parts("GET", "/photos/puppy.jpg", &[("date", "Tue, 27 Mar 2007 19:36:42 +0000")]);
+        let get = parts(
+            "GET",
+            "/photos/puppy.jpg",
+            &[("date", "Tue, 27 Mar 2007 19:36:42 +0000")],
+        );
         let signed = string_to_sign(&get, "Tue, 27 Mar 2007 19:36:42 +0000", Some("awsexamplebucket1"));
         assert_eq!(signature(SECRET, &signed), "qgk2+6Sv9/oM7G3qLEjTH1a1l1g=");
 
@@ -156,7 +222,11 @@ mod tests {
         assert_eq!(signature(SECRET, &signed), "iqRzw+ileNPu1fhspnRs8nOjjIA=");
 
         let list = parts("GET", "/?prefix=photos&max-keys=50&marker=puppy", &[]);
-        let signed = string_to_sign(&list, "Tue, 27 Mar 2007 19:42:41 +0000", Some("awsexamplebucket1"));
+        let signed = string_to_sign(
+            &list,
+            "Tue, 27 Mar 2007 19:42:41 +0000",
+            Some("awsexamplebucket1"),
+        );
         assert_eq!(signature(SECRET, &signed), "m0WP8eCtspQl5Ahe6L1SozdX9YA=");
 
         let acl = parts("GET", "/?acl", &[]);

@@ -25,7 +25,10 @@ pub struct ChunkSeed {
 
 impl std::fmt::Debug for ChunkSeed {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.debug_struct("ChunkSeed").field("date", &self.date).field("scope", &self.scope).finish_non_exhaustive()
+        f.debug_struct("ChunkSeed")
+            .field("date", &self.date)
+            .field("scope", &self.scope)
+            .finish_non_exhaustive()
     }
 }
 
@@ -42,15 +45,19 @@ impl ChunkSeed {
 
     /// The signature of the trailer, given the last chunk's and the SHA-256 of the trailer in hex.
     pub fn trailer_signature(&self, previous: &str, trailer_sha256: &str) -> String {
-        let text =
-            format!("{ALGORITHM}-TRAILER\n{}\n{}\n{previous}\n{trailer_sha256}", self.date, self.scope);
+        let text = format!(
+            "{ALGORITHM}-TRAILER\n{}\n{}\n{previous}\n{trailer_sha256}",
+            self.date, self.scope
+        );
         hex::encode(hmac(&self.key, text.as_bytes()))
     }
 }
 
 pub(crate) fn hmac(key: &[u8], data: &[u8]) -> [u8; 32] {
     // HMAC takes keys of every length; the fallback can not be reached.
-    let Ok(mut mac) = Hmac::<Sha256>::new_from_slice(key) else { return [0; 32] };
+    let Ok(mut mac) = Hmac::<Sha256>::new_from_slice(key) else {
+        return [0; 32];
+    };
     mac.update(data);
     mac.finalize().into_bytes().into()
 }
@@ -82,11 +89,20 @@ impl Scope {
         let region = segments.next()?.to_owned();
         let day = segments.next()?.to_owned();
         let access_key = segments.next().filter(|key| !key.is_empty())?.to_owned();
-        Some(Scope { access_key, day, region, service, terminator })
+        Some(Scope {
+            access_key,
+            day,
+            region,
+            service,
+            terminator,
+        })
     }
 
     pub fn text(&self) -> String {
-        format!("{}/{}/{}/{}", self.day, self.region, self.service, self.terminator)
+        format!(
+            "{}/{}/{}/{}",
+            self.day, self.region, self.service, self.terminator
+        )
     }
 
     /// Checks everything but the access key; the error's words are wrapped by the caller's code.
@@ -94,26 +110,38 @@ impl Scope {
         if self.terminator != "aws4_request" {
             return Err(S3Error::new(
                 code,
-                format!("{opening}; incorrect terminal \"{}\". This endpoint uses \"aws4_request\".", self.terminator),
+                format!(
+                    "{opening}; incorrect terminal \"{}\". This endpoint uses \"aws4_request\".",
+                    self.terminator
+                ),
             ));
         }
         if self.service != "s3" {
             return Err(S3Error::new(
                 code,
-                format!("{opening}; incorrect service \"{}\". This endpoint belongs to \"s3\".", self.service),
+                format!(
+                    "{opening}; incorrect service \"{}\". This endpoint belongs to \"s3\".",
+                    self.service
+                ),
             ));
         }
         if self.region != region {
             return Err(S3Error::new(
                 code,
-                format!("{opening}; the region '{}' is wrong; expecting '{region}'", self.region),
+                format!(
+                    "{opening}; the region '{}' is wrong; expecting '{region}'",
+                    self.region
+                ),
             )
             .with("Region", region));
         }
         if !amz_date.starts_with(&self.day) || self.day.len() != 8 {
             return Err(S3Error::new(
                 code,
-                format!("{opening}; Invalid credential date \"{}\". This date is not the same as X-Amz-Date: \"{amz_date}\".", self.day),
+                format!(
+                    "{opening}; Invalid credential date \"{}\". This date is not the same as X-Amz-Date: \"{amz_date}\".",
+                    self.day
+                ),
             ));
         }
         Ok(())
@@ -135,7 +163,12 @@ impl Signed<'_> {
     /// The canonical request; `None` when a signed header is missing.
     pub fn canonical_request(&self) -> Option<Vec<u8>> {
         let query = canonical::query(self.parts.uri.query().unwrap_or_default(), self.without);
-        let mut text = format!("{}\n{}\n{query}\n", self.parts.method, canonical::path(self.parts.uri.path())).into_bytes();
+        let mut text = format!(
+            "{}\n{}\n{query}\n",
+            self.parts.method,
+            canonical::path(self.parts.uri.path())
+        )
+        .into_bytes();
         for name in self.signed_headers {
             let value = match canonical::header_value(&self.parts.headers, name) {
                 Some(value) => value,
@@ -156,9 +189,15 @@ impl Signed<'_> {
 
     /// Compares the given signature with the right one, and returns the key it was made with.
     pub fn verify(&self, secret: &str, given: &str) -> S3Result<[u8; 32]> {
-        let request = self.canonical_request().ok_or_else(|| S3Error::from(Code::SignatureDoesNotMatch))?;
+        let request = self
+            .canonical_request()
+            .ok_or_else(|| S3Error::from(Code::SignatureDoesNotMatch))?;
         let scope = self.scope.text();
-        let text = format!("{ALGORITHM}\n{}\n{scope}\n{}", self.amz_date, canonical::sha256_hex(&request));
+        let text = format!(
+            "{ALGORITHM}\n{}\n{scope}\n{}",
+            self.amz_date,
+            canonical::sha256_hex(&request)
+        );
         let key = signing_key(secret, &self.scope.day, &self.scope.region, &self.scope.service);
         let right = hex::encode(hmac(&key, text.as_bytes()));
         if same(right.as_bytes(), given.as_bytes()) {
@@ -176,7 +215,9 @@ impl Signed<'_> {
 pub(crate) fn signed_headers(list: &str) -> Option<Vec<String>> {
     let names: Vec<String> = list.split(';').map(str::to_owned).collect();
     let ordered = names.windows(2).all(|pair| pair[0] < pair[1]);
-    let lower = names.iter().all(|name| !name.is_empty() && !name.bytes().any(|byte| byte.is_ascii_uppercase()));
+    let lower = names
+        .iter()
+        .all(|name| !name.is_empty() && !name.bytes().any(|byte| byte.is_ascii_uppercase()));
     (ordered && lower && names.iter().any(|name| name == "host")).then_some(names)
 }
 
@@ -186,13 +227,18 @@ pub(super) fn check_header(checker: &Checker<'_>, parts: &Parts) -> S3Result<Aut
     let malformed = |why: &str| S3Error::new(Code::AuthorizationHeaderMalformed, format!("{OPENING}; {why}"));
     let header = text(&parts.headers, "authorization").ok_or_else(|| malformed("it is not text."))?;
     let Some((ALGORITHM, fields)) = header.split_once(' ') else {
-        return Err(S3Error::new(Code::InvalidArgument, "Unsupported Authorization Type"));
+        return Err(S3Error::new(
+            Code::InvalidArgument,
+            "Unsupported Authorization Type",
+        ));
     };
     let mut credential = None;
     let mut list = None;
     let mut signature = None;
     for field in fields.split(',').map(str::trim).filter(|field| !field.is_empty()) {
-        let (name, value) = field.split_once('=').ok_or_else(|| malformed("a field has no value."))?;
+        let (name, value) = field
+            .split_once('=')
+            .ok_or_else(|| malformed("a field has no value."))?;
         let slot = match name {
             "Credential" => &mut credential,
             "SignedHeaders" => &mut list,
@@ -214,18 +260,41 @@ pub(super) fn check_header(checker: &Checker<'_>, parts: &Parts) -> S3Result<Aut
     let signed = signed_headers(list)
         .ok_or_else(|| malformed("SignedHeaders must be lower case, sorted, and name the host."))?;
     let (amz_date, secs) = request_date(parts)?;
-    scope.check(checker.region, &amz_date, Code::AuthorizationHeaderMalformed, OPENING)?;
+    scope.check(
+        checker.region,
+        &amz_date,
+        Code::AuthorizationHeaderMalformed,
+        OPENING,
+    )?;
     let found = checker.credential(&scope.access_key)?;
     checker.check_skew(secs)?;
     let payload_hash = text(&parts.headers, "x-amz-content-sha256").ok_or_else(|| {
-        S3Error::new(Code::InvalidRequest, "Missing required header for this request: x-amz-content-sha256")
+        S3Error::new(
+            Code::InvalidRequest,
+            "Missing required header for this request: x-amz-content-sha256",
+        )
     })?;
-    let key = Signed { parts, scope: &scope, amz_date: &amz_date, signed_headers: &signed, payload_hash, without: None }
-        .verify(&found.secret, signature)?;
+    let key = Signed {
+        parts,
+        scope: &scope,
+        amz_date: &amz_date,
+        signed_headers: &signed,
+        payload_hash,
+        without: None,
+    }
+    .verify(&found.secret, signature)?;
     refuse_unsigned(&parts.headers, |name| signed.iter().any(|signed| signed == name))?;
-    let seed = ChunkSeed { key, scope: scope.text(), signature: signature.to_owned(), date: amz_date };
+    let seed = ChunkSeed {
+        key,
+        scope: scope.text(),
+        signature: signature.to_owned(),
+        date: amz_date,
+    };
     let payload = payload(payload_hash, Some(seed))?;
-    Ok(Authenticated { identity: found.identity, payload })
+    Ok(Authenticated {
+        identity: found.identity,
+        payload,
+    })
 }
 
 /// The request's own time: `x-amz-date`, or `Date`.
@@ -244,7 +313,9 @@ fn request_date(parts: &Parts) -> S3Result<(String, u64)> {
         return Ok((canonical::amz_date(secs), secs));
     }
     let date = text(&parts.headers, "date").ok_or_else(invalid)?;
-    let secs = date::parse_http_date(date).or_else(|| canonical::parse_amz_date(date)).ok_or_else(invalid)?;
+    let secs = date::parse_http_date(date)
+        .or_else(|| canonical::parse_amz_date(date))
+        .ok_or_else(invalid)?;
     Ok((canonical::amz_date(secs), secs))
 }
 
@@ -253,7 +324,10 @@ pub(crate) fn payload(value: &str, seed: Option<ChunkSeed>) -> S3Result<Payload>
     match value {
         UNSIGNED => Ok(Payload::Unsigned),
         STREAMING | STREAMING_TRAILER => match seed {
-            Some(seed) => Ok(Payload::SignedChunks { seed, trailer: value == STREAMING_TRAILER }),
+            Some(seed) => Ok(Payload::SignedChunks {
+                seed,
+                trailer: value == STREAMING_TRAILER,
+            }),
             None => Err(S3Error::argument(
                 "x-amz-content-sha256",
                 value,
@@ -262,7 +336,10 @@ pub(crate) fn payload(value: &str, seed: Option<ChunkSeed>) -> S3Result<Payload>
         },
         STREAMING_UNSIGNED_TRAILER => Ok(Payload::UnsignedChunks),
         "STREAMING-AWS4-ECDSA-P256-SHA256-PAYLOAD" | "STREAMING-AWS4-ECDSA-P256-SHA256-PAYLOAD-TRAILER" => {
-            Err(S3Error::new(Code::NotImplemented, format!("{value} is not implemented")))
+            Err(S3Error::new(
+                Code::NotImplemented,
+                format!("{value} is not implemented"),
+            ))
         }
         _ => {
             let mut hash = [0; 32];

@@ -22,17 +22,32 @@ impl Credentials for One {
             is_reseller_admin: false,
             is_reseller_reader: false,
         };
-        (access_key == ACCESS).then(|| Credential { secret: SECRET.into(), identity })
+        (access_key == ACCESS).then(|| Credential {
+            secret: SECRET.into(),
+            identity,
+        })
     }
 }
 
-fn check_at(now_secs: u64, region: &str, method: &str, uri: &str, headers: &[(&str, &str)]) -> S3Result<Authenticated> {
+fn check_at(
+    now_secs: u64,
+    region: &str,
+    method: &str,
+    uri: &str,
+    headers: &[(&str, &str)],
+) -> S3Result<Authenticated> {
     let mut builder = http::Request::builder().method(method).uri(uri);
     for (name, value) in headers {
         builder = builder.header(*name, *value);
     }
     let parts = builder.body(()).unwrap().into_parts().0;
-    Checker { credentials: &One, region, now_secs, host_bucket: None }.authenticate(&parts)
+    Checker {
+        credentials: &One,
+        region,
+        now_secs,
+        host_bucket: None,
+    }
+    .authenticate(&parts)
 }
 
 fn check(method: &str, uri: &str, headers: &[(&str, &str)]) -> S3Result<Authenticated> {
@@ -59,7 +74,10 @@ fn get_headers(authorization: &str) -> Vec<(&'static str, String)> {
 }
 
 fn get(headers: &[(&'static str, String)]) -> S3Result<Authenticated> {
-    let headers: Vec<(&str, &str)> = headers.iter().map(|(name, value)| (*name, value.as_str())).collect();
+    let headers: Vec<(&str, &str)> = headers
+        .iter()
+        .map(|(name, value)| (*name, value.as_str()))
+        .collect();
     check("GET", "/test.txt", &headers)
 }
 
@@ -67,7 +85,10 @@ fn get(headers: &[(&'static str, String)]) -> S3Result<Authenticated> {
 fn get_object() {
     let found = get(&get_headers(&authorization(GET_SIGNED, GET_SIGNATURE))).unwrap();
     assert_eq!(found.identity.account, "AUTH_test");
-    assert_eq!(found.payload, Payload::Sha256(hex::decode(EMPTY).unwrap().try_into().unwrap()));
+    assert_eq!(
+        found.payload,
+        Payload::Sha256(hex::decode(EMPTY).unwrap().try_into().unwrap())
+    );
 }
 
 #[test]
@@ -81,7 +102,10 @@ fn put_object() {
         ("date", "Fri, 24 May 2013 00:00:00 GMT"),
         ("x-amz-date", "20130524T000000Z"),
         ("x-amz-storage-class", "REDUCED_REDUNDANCY"),
-        ("x-amz-content-sha256", "44ce7dd67c959e0d3524ffac1771dfbba87d2b6b4b4e99e42034a8b803f8b072"),
+        (
+            "x-amz-content-sha256",
+            "44ce7dd67c959e0d3524ffac1771dfbba87d2b6b4b4e99e42034a8b803f8b072",
+        ),
         ("authorization", &header),
     ];
     check("PUT", "/test%24file.text", &headers).unwrap();
@@ -92,13 +116,26 @@ fn put_object() {
 fn get_lifecycle_and_list() {
     let signed = "host;x-amz-content-sha256;x-amz-date";
     for (uri, signature) in [
-        ("/?lifecycle", "fea454ca298b7da1c68078a5d1bdbfbbe0d65c699e0f91ac7a200a0136783543"),
-        ("/?max-keys=2&prefix=J", "34b48302e7b5fa45bde8084f4b7868a86f0a534bc59db6670ed5711ef69dc6f7"),
-        ("/?prefix=J&max-keys=2", "34b48302e7b5fa45bde8084f4b7868a86f0a534bc59db6670ed5711ef69dc6f7"),
+        (
+            "/?lifecycle",
+            "fea454ca298b7da1c68078a5d1bdbfbbe0d65c699e0f91ac7a200a0136783543",
+        ),
+        (
+            "/?max-keys=2&prefix=J",
+            "34b48302e7b5fa45bde8084f4b7868a86f0a534bc59db6670ed5711ef69dc6f7",
+        ),
+        (
+            "/?prefix=J&max-keys=2",
+            "34b48302e7b5fa45bde8084f4b7868a86f0a534bc59db6670ed5711ef69dc6f7",
+        ),
     ] {
         let header = authorization(signed, signature);
-        let headers =
-            [HOST, ("x-amz-date", "20130524T000000Z"), ("x-amz-content-sha256", EMPTY), ("authorization", &header)];
+        let headers = [
+            HOST,
+            ("x-amz-date", "20130524T000000Z"),
+            ("x-amz-content-sha256", EMPTY),
+            ("authorization", &header),
+        ];
         check("GET", uri, &headers).unwrap();
     }
 }
@@ -120,7 +157,9 @@ fn streaming_seed() {
         ("authorization", &header),
     ];
     let found = check("PUT", "/examplebucket/chunkObject.txt", &headers).unwrap();
-    let Payload::SignedChunks { seed, trailer: false } = found.payload else { panic!("not chunked") };
+    let Payload::SignedChunks { seed, trailer: false } = found.payload else {
+        panic!("not chunked")
+    };
     let data = canonical::sha256_hex(&[b'a'; 65_536]);
     assert_eq!(
         seed.chunk_signature(&seed.signature, &data),
@@ -147,25 +186,80 @@ fn code(result: S3Result<Authenticated>) -> Code {
 #[test]
 fn presigned_urls_expire_and_their_numbers_are_checked() {
     let late = check_at(MAY_24_2013 + 86_401, "us-east-1", "GET", PRESIGNED, &[HOST]).expect_err("expired");
-    assert_eq!((late.code, late.message()), (Code::AccessDenied, "Request has expired"));
-    assert_eq!(code(check_at(MAY_24_2013 - 901, "us-east-1", "GET", PRESIGNED, &[HOST])), Code::AccessDenied);
-    for bad in ["604801", "-1", "0", "x", "", "99999999999999999999999999999999999999999"] {
+    assert_eq!(
+        (late.code, late.message()),
+        (Code::AccessDenied, "Request has expired")
+    );
+    assert_eq!(
+        code(check_at(
+            MAY_24_2013 - 901,
+            "us-east-1",
+            "GET",
+            PRESIGNED,
+            &[HOST]
+        )),
+        Code::AccessDenied
+    );
+    for bad in [
+        "604801",
+        "-1",
+        "0",
+        "x",
+        "",
+        "99999999999999999999999999999999999999999",
+    ] {
         let url = PRESIGNED.replace("Expires=86400", &format!("Expires={bad}"));
-        assert_eq!(code(check("GET", &url, &[HOST])), Code::AuthorizationQueryParametersError, "{bad}");
+        assert_eq!(
+            code(check("GET", &url, &[HOST])),
+            Code::AuthorizationQueryParametersError,
+            "{bad}"
+        );
     }
     for (from, to, wanted) in [
-        ("X-Amz-Expires=86400", "X-Amz-Expires=86401", Code::SignatureDoesNotMatch),
+        (
+            "X-Amz-Expires=86400",
+            "X-Amz-Expires=86401",
+            Code::SignatureDoesNotMatch,
+        ),
         ("test.txt", "other.txt", Code::SignatureDoesNotMatch),
-        ("&X-Amz-Date=20130524T000000Z", "", Code::AuthorizationQueryParametersError),
-        ("X-Amz-Date=20130524T000000Z", "X-Amz-Date=20130524", Code::AuthorizationQueryParametersError),
-        ("X-Amz-Date=20130524T", "X-Amz-Date=20130523T", Code::AuthorizationQueryParametersError),
-        ("AWS4-HMAC-SHA256", "AWS4-HMAC-SHA512", Code::AuthorizationQueryParametersError),
+        (
+            "&X-Amz-Date=20130524T000000Z",
+            "",
+            Code::AuthorizationQueryParametersError,
+        ),
+        (
+            "X-Amz-Date=20130524T000000Z",
+            "X-Amz-Date=20130524",
+            Code::AuthorizationQueryParametersError,
+        ),
+        (
+            "X-Amz-Date=20130524T",
+            "X-Amz-Date=20130523T",
+            Code::AuthorizationQueryParametersError,
+        ),
+        (
+            "AWS4-HMAC-SHA256",
+            "AWS4-HMAC-SHA512",
+            Code::AuthorizationQueryParametersError,
+        ),
         ("us-east-1", "eu-west-1", Code::AuthorizationQueryParametersError),
         ("AKIAIOSFODNN7EXAMPLE", "nobody", Code::InvalidAccessKeyId),
-        ("SignedHeaders=host", "SignedHeaders=Host", Code::AuthorizationQueryParametersError),
-        ("&X-Amz-Expires=86400", "&X-Amz-Expires=86400&X-Amz-Expires=86400", Code::AuthorizationQueryParametersError),
+        (
+            "SignedHeaders=host",
+            "SignedHeaders=Host",
+            Code::AuthorizationQueryParametersError,
+        ),
+        (
+            "&X-Amz-Expires=86400",
+            "&X-Amz-Expires=86400&X-Amz-Expires=86400",
+            Code::AuthorizationQueryParametersError,
+        ),
     ] {
-        assert_eq!(code(check("GET", &PRESIGNED.replace(from, to), &[HOST])), wanted, "{to}");
+        assert_eq!(
+            code(check("GET", &PRESIGNED.replace(from, to), &[HOST])),
+            wanted,
+            "{to}"
+        );
     }
     let extra = [HOST, ("x-amz-acl", "public-read")];
     assert_eq!(code(check("GET", PRESIGNED, &extra)), Code::AccessDenied);
@@ -177,20 +271,47 @@ fn what_is_wrong_is_refused_with_its_code() {
     let cases = [
         (good.replace("f0e8", "f0e9"), Code::SignatureDoesNotMatch),
         (good.replace(GET_SIGNATURE, ""), Code::SignatureDoesNotMatch),
-        (good.replace("us-east-1", "us-west-2"), Code::AuthorizationHeaderMalformed),
+        (
+            good.replace("us-east-1", "us-west-2"),
+            Code::AuthorizationHeaderMalformed,
+        ),
         (good.replace("/s3/", "/sqs/"), Code::AuthorizationHeaderMalformed),
-        (good.replace("aws4_request", "aws4"), Code::AuthorizationHeaderMalformed),
-        (good.replace("/20130524/", "/20130525/"), Code::AuthorizationHeaderMalformed),
-        (good.replace("/20130524/", "//"), Code::AuthorizationHeaderMalformed),
+        (
+            good.replace("aws4_request", "aws4"),
+            Code::AuthorizationHeaderMalformed,
+        ),
+        (
+            good.replace("/20130524/", "/20130525/"),
+            Code::AuthorizationHeaderMalformed,
+        ),
+        (
+            good.replace("/20130524/", "//"),
+            Code::AuthorizationHeaderMalformed,
+        ),
         (good.replace(ACCESS, "AKIANOBODY"), Code::InvalidAccessKeyId),
-        (good.replace("host;range", "range;host"), Code::AuthorizationHeaderMalformed),
+        (
+            good.replace("host;range", "range;host"),
+            Code::AuthorizationHeaderMalformed,
+        ),
         (good.replace("host;", ""), Code::AuthorizationHeaderMalformed),
-        (good.replace(",Signature=", ",Signatur="), Code::AuthorizationHeaderMalformed),
-        (good.replace("Credential=", "Credential"), Code::AuthorizationHeaderMalformed),
+        (
+            good.replace(",Signature=", ",Signatur="),
+            Code::AuthorizationHeaderMalformed,
+        ),
+        (
+            good.replace("Credential=", "Credential"),
+            Code::AuthorizationHeaderMalformed,
+        ),
         (format!("{good},Signature=0"), Code::AuthorizationHeaderMalformed),
-        (good.replace("AWS4-HMAC-SHA256 ", "AWS4-HMAC-SHA1 "), Code::InvalidArgument),
+        (
+            good.replace("AWS4-HMAC-SHA256 ", "AWS4-HMAC-SHA1 "),
+            Code::InvalidArgument,
+        ),
         ("AWS4-HMAC-SHA256".to_owned(), Code::InvalidArgument),
-        ("AWS4-HMAC-SHA256 Credential=a".to_owned(), Code::AuthorizationHeaderMalformed),
+        (
+            "AWS4-HMAC-SHA256 Credential=a".to_owned(),
+            Code::AuthorizationHeaderMalformed,
+        ),
         ("Basic abc".to_owned(), Code::InvalidArgument),
         ("AWS nocolon".to_owned(), Code::InvalidArgument),
     ];
@@ -207,16 +328,32 @@ fn unsigned_amz_headers_and_wrong_clocks_are_refused() {
     let refused = get(&headers).expect_err("unsigned header");
     assert_eq!(refused.code, Code::AccessDenied);
     assert!(refused.message().contains("not signed"));
-    assert!(refused.details.contains(&("HeadersNotSigned", "x-amz-copy-source".to_owned())));
+    assert!(
+        refused
+            .details
+            .contains(&("HeadersNotSigned", "x-amz-copy-source".to_owned()))
+    );
 
     let headers = get_headers(&authorization(GET_SIGNED, GET_SIGNATURE));
-    let headers: Vec<(&str, &str)> = headers.iter().map(|(name, value)| (*name, value.as_str())).collect();
+    let headers: Vec<(&str, &str)> = headers
+        .iter()
+        .map(|(name, value)| (*name, value.as_str()))
+        .collect();
     for now in [MAY_24_2013 - 901, MAY_24_2013 + 901] {
-        assert_eq!(code(check_at(now, "us-east-1", "GET", "/test.txt", &headers)), Code::RequestTimeTooSkewed);
+        assert_eq!(
+            code(check_at(now, "us-east-1", "GET", "/test.txt", &headers)),
+            Code::RequestTimeTooSkewed
+        );
     }
     check_at(MAY_24_2013 + 900, "us-east-1", "GET", "/test.txt", &headers).unwrap();
     assert_eq!(
-        code(check_at(MAY_24_2013, "eu-central-1", "GET", "/test.txt", &headers)),
+        code(check_at(
+            MAY_24_2013,
+            "eu-central-1",
+            "GET",
+            "/test.txt",
+            &headers
+        )),
         Code::AuthorizationHeaderMalformed
     );
     assert_eq!(code(check("GET", PRESIGNED, &headers)), Code::InvalidArgument);

@@ -98,7 +98,10 @@ fn begin(seen: &mut usize, depth: usize, root_is_closed: bool) -> Result<(), Not
 }
 
 fn named(name: &str) -> Element {
-    Element { name: name.to_owned(), ..Element::default() }
+    Element {
+        name: name.to_owned(),
+        ..Element::default()
+    }
 }
 
 fn close(element: Element, open: &mut [Element], root: &mut Option<Element>) {
@@ -110,7 +113,11 @@ fn close(element: Element, open: &mut [Element], root: &mut Option<Element>) {
 
 fn resolve(reference: &BytesRef<'_>) -> Result<char, NotXml> {
     if let Some(character) = reference.resolve_char_ref().map_err(|_| NotXml)? {
-        return if character == '\0' { Err(NotXml) } else { Ok(character) };
+        return if character == '\0' {
+            Err(NotXml)
+        } else {
+            Ok(character)
+        };
     }
     let name: &str = reference;
     match name {
@@ -136,7 +143,10 @@ mod tests {
         .unwrap();
         assert_eq!(root.name, "Delete");
         assert_eq!(root.child_text("Quiet"), Some("true"));
-        let keys: Vec<_> = root.all("Object").filter_map(|object| object.child_text("Key")).collect();
+        let keys: Vec<_> = root
+            .all("Object")
+            .filter_map(|object| object.child_text("Key"))
+            .collect();
         assert_eq!(keys, ["a&bA c", "<raw>"]);
         assert_eq!(root.child("Empty").map(|empty| empty.text.as_str()), Some(""));
     }
@@ -150,8 +160,10 @@ mod tests {
 
     #[test]
     fn hostile_documents_are_refused() {
-        let billion = b"<!DOCTYPE lolz [<!ENTITY lol \"lol\"><!ENTITY lol2 \"&lol;&lol;\">]><Delete>&lol2;</Delete>";
-        let external = b"<!DOCTYPE d [<!ENTITY x SYSTEM \"file:///etc/passwd\">]><Delete><Key>&x;</Key></Delete>";
+        let billion =
+            b"<!DOCTYPE lolz [<!ENTITY lol \"lol\"><!ENTITY lol2 \"&lol;&lol;\">]><Delete>&lol2;</Delete>";
+        let external =
+            b"<!DOCTYPE d [<!ENTITY x SYSTEM \"file:///etc/passwd\">]><Delete><Key>&x;</Key></Delete>";
         for bad in [
             &b""[..],
             b"   ",

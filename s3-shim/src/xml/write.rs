@@ -17,7 +17,9 @@ impl Default for Xml {
 impl Xml {
     /// An empty document with its declaration.
     pub fn new() -> Self {
-        Xml { text: String::from("<?xml version=\"1.0\" encoding=\"UTF-8\"?>\n") }
+        Xml {
+            text: String::from("<?xml version=\"1.0\" encoding=\"UTF-8\"?>\n"),
+        }
     }
 
     /// A document of one root element in S3's namespace.

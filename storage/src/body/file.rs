@@ -115,7 +115,13 @@ impl Blocks {
 
     /// Reads and verifies the blocks that hold `start..end` (not empty, within the body); answers the bytes of the
     /// first such block up to the end of the last, and where in the body they begin.
-    pub(crate) fn read(&self, file: &File, id: FileId, start: u64, end: u64) -> Result<(Vec<u8>, u64), BlockError> {
+    pub(crate) fn read(
+        &self,
+        file: &File,
+        id: FileId,
+        start: u64,
+        end: u64,
+    ) -> Result<(Vec<u8>, u64), BlockError> {
         let (first, last) = (start / self.block_bytes, (end - 1) / self.block_bytes);
         let from = first * self.block_bytes;
         let to = ((last + 1) * self.block_bytes).min(self.length);
@@ -129,7 +135,9 @@ impl Blocks {
             if crc32fast::hash(block).to_le_bytes() != crc {
                 let block = first + at as u64;
                 let name = crate::codec::hex(&id.0);
-                return Err(BlockError::Damaged(format!("block {block} of body file {name} fails its CRC")));
+                return Err(BlockError::Damaged(format!(
+                    "block {block} of body file {name} fails its CRC"
+                )));
             }
         }
         Ok((bytes, from))
@@ -199,8 +207,14 @@ mod tests {
         }
         file.write_all_at(&[99], 12).unwrap();
         assert!(blocks.read(&file, id, 0, 10).is_ok());
-        assert!(matches!(blocks.read(&file, id, 9, 11), Err(BlockError::Damaged(_))));
-        assert!(matches!(blocks.read(&file, id, 19, 20), Err(BlockError::Damaged(_))));
+        assert!(matches!(
+            blocks.read(&file, id, 9, 11),
+            Err(BlockError::Damaged(_))
+        ));
+        assert!(matches!(
+            blocks.read(&file, id, 19, 20),
+            Err(BlockError::Damaged(_))
+        ));
         assert!(blocks.read(&file, id, 20, 25).is_ok());
     }
 }

@@ -54,7 +54,12 @@ impl Files {
         let now = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
         let quarantined = fs::read_dir(&layout.quarantine)?
             .filter_map(Result::ok)
-            .filter(|entry| entry.path().extension().is_some_and(|extension| extension == "json"))
+            .filter(|entry| {
+                entry
+                    .path()
+                    .extension()
+                    .is_some_and(|extension| extension == "json")
+            })
             .count();
         Ok(Files {
             incoming_folder: File::open(&layout.incoming)?,
@@ -90,7 +95,12 @@ impl Files {
         loop {
             let id = self.new_id();
             let mut how = File::options();
-            match how.read(true).write(true).create_new(true).open(self.incoming_path(id)) {
+            match how
+                .read(true)
+                .write(true)
+                .create_new(true)
+                .open(self.incoming_path(id))
+            {
                 // The clock was set back to a moment of an earlier run: the counter moves on.
                 Err(error) if error.kind() == ErrorKind::AlreadyExists => {}
                 opened => return Ok((id, opened?)),
@@ -201,7 +211,9 @@ impl Files {
 
 impl std::fmt::Debug for Files {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.debug_struct("Files").field("bodies", &self.layout.bodies).finish()
+        f.debug_struct("Files")
+            .field("bodies", &self.layout.bodies)
+            .finish()
     }
 }
 

@@ -117,7 +117,8 @@ impl BodyWriter {
             self.gathered.push(chunk);
         }
         let in_file = !matches!(self.target, Target::Memory);
-        if !in_file && self.written <= self.inline_limit_bytes || self.gathered_bytes < PIECE_BYTES && in_file {
+        if !in_file && self.written <= self.inline_limit_bytes || self.gathered_bytes < PIECE_BYTES && in_file
+        {
             return Ok(());
         }
         self.hand_over().await

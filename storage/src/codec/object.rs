@@ -19,8 +19,13 @@ pub(crate) enum Location {
     /// A tombstone has none.
     Nowhere,
     /// In the family of bodies, under the data's timestamp; `crc` is over the whole body.
-    Inline { crc: u32 },
-    File { id: FileId, block_bytes: u32 },
+    Inline {
+        crc: u32,
+    },
+    File {
+        id: FileId,
+        block_bytes: u32,
+    },
 }
 
 /// An object record as the index keeps it.

@@ -1,9 +1,9 @@
 //! A batch in the making: the index as the operations so far leave it, and what goes to disk in one write.
 
+use crate::body::files::{QuarantineNote, QuarantinedBody};
 use crate::codec::fingerprint::{self, Fingerprint};
 use crate::codec::keys::{self, SpaceKey};
 use crate::codec::object::FileId;
-use crate::body::files::{QuarantineNote, QuarantinedBody};
 use crate::container::Space;
 use crate::error::StorageError;
 use crate::index::{Family, Index, Tier};
@@ -251,9 +251,9 @@ impl<'a> Batch<'a> {
         }
         if self.counters != self.state.counters {
             let counters = self.counters.encode();
-            self.index.batch_put(&mut batch, Family::Meta, keys::COUNTERS, &counters);
+            self.index
+                .batch_put(&mut batch, Family::Meta, keys::COUNTERS, &counters);
         }
         Ok(batch)
     }
 }
-

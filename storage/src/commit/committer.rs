@@ -82,7 +82,13 @@ fn follow_up(shared: &Arc<Shared>, effects: Effects) {
         }
         for (body, note) in quarantine {
             let put_aside = own.files.quarantine(&body, &note);
-            tracing::error!(device = own.name(), what = note.what, reason = note.reason, ?put_aside, "quarantined");
+            tracing::error!(
+                device = own.name(),
+                what = note.what,
+                reason = note.reason,
+                ?put_aside,
+                "quarantined"
+            );
             metrics::counter!("martlet_storage_quarantined_copies").increment(1);
         }
         for id in unlink {

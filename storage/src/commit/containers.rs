@@ -223,9 +223,8 @@ pub(super) fn created(put: PutContainer) -> StoredContainer {
 /// client saw it first); once it was, the newest rebirth does. The second rule is a maximum, and the moment at which the
 /// first gives way to it (any deletion known) is itself joined by maximum, so all end with the same.
 fn join(ours: &mut ContainerRecord, theirs: ContainerRecord) {
-    let status = |record: &ContainerRecord| -> (Timestamp, PolicyIndex) {
-        (record.status_changed_at, record.policy)
-    };
+    let status =
+        |record: &ContainerRecord| -> (Timestamp, PolicyIndex) { (record.status_changed_at, record.policy) };
     ours.created_at = ours.created_at.min(theirs.created_at);
     ours.put_timestamp = ours.put_timestamp.max(theirs.put_timestamp);
     ours.delete_timestamp = ours.delete_timestamp.max(theirs.delete_timestamp);

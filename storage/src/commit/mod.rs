@@ -13,8 +13,8 @@ mod committer;
 pub(crate) mod containers;
 pub(crate) mod objects;
 pub(crate) mod outbox;
-mod queue;
 pub(crate) mod quarantine;
+mod queue;
 pub(crate) mod recount;
 pub(crate) mod rows;
 

@@ -200,7 +200,9 @@ impl Batch<'_> {
         let (location, body) = match (&record.data, body) {
             (Some(data), Some(body)) if takes_data => {
                 if data.length != body.length || data.blake3 != body.blake3 {
-                    return Err(StorageError::Corrupt("the body is not the one of its record".into()));
+                    return Err(StorageError::Corrupt(
+                        "the body is not the one of its record".into(),
+                    ));
                 }
                 (body.location(), Some(body))
             }

@@ -87,7 +87,9 @@ impl Batch<'_> {
             timestamp: Timestamp::ZERO.internal(),
             reason: "the record cannot be read".into(),
         };
-        self.effects.quarantine.push((QuarantinedBody::Bytes(value), note));
+        self.effects
+            .quarantine
+            .push((QuarantinedBody::Bytes(value), note));
         Ok(())
     }
 

@@ -188,8 +188,8 @@ impl CommitQueue {
             let lazy_due = waiting
                 .lazy_since
                 .map(|since| (since + self.inner.lazy_flush).saturating_duration_since(Instant::now()));
-            let ready = !waiting.urgent.is_empty()
-                || lazy_due.is_some_and(|left| left.is_zero() || waiting.closed);
+            let ready =
+                !waiting.urgent.is_empty() || lazy_due.is_some_and(|left| left.is_zero() || waiting.closed);
             if ready {
                 let count = waiting.urgent.len().min(most);
                 let mut operations: Vec<Operation> = waiting.urgent.drain(..count).collect();

@@ -107,7 +107,9 @@ pub(crate) fn everything(index: &Index) -> Result<Counters, StorageError> {
     writer.put(Family::Meta, WANTED, &[])?;
     writer.flush(true)?;
     let known = index.get(Tier::Disk, Family::Meta, keys::COUNTERS)?;
-    let known = known.and_then(|value| Counters::decode(&value)).unwrap_or_default();
+    let known = known
+        .and_then(|value| Counters::decode(&value))
+        .unwrap_or_default();
     let mut counters = Counters {
         sequence: known.sequence.saturating_add(SEQUENCE_JUMP),
         ..Counters::default()
@@ -121,7 +123,10 @@ pub(crate) fn everything(index: &Index) -> Result<Counters, StorageError> {
     for_each(index, Family::Objects, &[], None, |key, value| {
         let place = keys::read_object(key);
         let (Some((policy, hash)), Ok(stored)) = (place, StoredObject::decode(key, value)) else {
-            tracing::error!(key = crate::codec::hex(key), "an object record cannot be read and is removed");
+            tracing::error!(
+                key = crate::codec::hex(key),
+                "an object record cannot be read and is removed"
+            );
             writer.delete(Family::Objects, key)?;
             return Ok(true);
         };
@@ -143,7 +148,10 @@ pub(crate) fn everything(index: &Index) -> Result<Counters, StorageError> {
     for_each(index, Family::Containers, &[], None, |key, value| {
         let place: Option<&[u8; 17]> = key.try_into().ok();
         let (Some(place), Ok(stored)) = (place, StoredContainer::decode(key, value)) else {
-            tracing::error!(key = crate::codec::hex(key), "a container record cannot be read and is removed");
+            tracing::error!(
+                key = crate::codec::hex(key),
+                "a container record cannot be read and is removed"
+            );
             writer.delete(Family::Containers, key)?;
             return Ok(true);
         };

@@ -22,15 +22,21 @@ impl Device {
             let lower = keys::space(space);
             let upper = keys::after(&lower);
             let mut found = Vec::new();
-            for_each(&shared.index, Family::Digests, &lower, upper.as_deref(), |key, value| {
-                let prefix = key.get(3..).and_then(|prefix| <[u8; 2]>::try_from(prefix).ok());
-                if let (Some(prefix), Ok(digest)) = (prefix, Fingerprint::try_from(value))
-                    && digest != Fingerprint::default()
-                {
-                    found.push((u16::from_be_bytes(prefix), digest));
-                }
-                Ok(true)
-            })?;
+            for_each(
+                &shared.index,
+                Family::Digests,
+                &lower,
+                upper.as_deref(),
+                |key, value| {
+                    let prefix = key.get(3..).and_then(|prefix| <[u8; 2]>::try_from(prefix).ok());
+                    if let (Some(prefix), Ok(digest)) = (prefix, Fingerprint::try_from(value))
+                        && digest != Fingerprint::default()
+                    {
+                        found.push((u16::from_be_bytes(prefix), digest));
+                    }
+                    Ok(true)
+                },
+            )?;
             Ok(found)
         };
         self.shared.readers.run(read).await
@@ -45,7 +51,10 @@ impl Device {
         limit: usize,
     ) -> Result<Vec<Version>, StorageError> {
         let shared = self.shared.clone();
-        self.shared.readers.run(move || shared.versions(space, prefix, after, limit)).await
+        self.shared
+            .readers
+            .run(move || shared.versions(space, prefix, after, limit))
+            .await
     }
 
     /// What has changed since a sequence (exclusive), oldest first.
@@ -54,21 +63,41 @@ impl Device {
         let read = move || {
             let prefix = keys::space(space);
             let upper = keys::after(&prefix);
-            let trimmed = shared.index.get(Tier::Disk, Family::Meta, &keys::trimmed(prefix))?;
-            let trimmed = trimmed.and_then(|value| <[u8; 8]>::try_from(&*value).ok()).map_or(0, u64::from_be_bytes);
-            let mut page = ChangesPage { entries: Vec::new(), next: since, trimmed_before: trimmed };
+            let trimmed = shared
+                .index
+                .get(Tier::Disk, Family::Meta, &keys::trimmed(prefix))?;
+            let trimmed = trimmed
+                .and_then(|value| <[u8; 8]>::try_from(&*value).ok())
+                .map_or(0, u64::from_be_bytes);
+            let mut page = ChangesPage {
+                entries: Vec::new(),
+                next: since,
+                trimmed_before: trimmed,
+            };
             let lower = keys::change(prefix, since.saturating_add(1));
-            for_each(&shared.index, Family::Changes, &lower, upper.as_deref(), |key, value| {
-                if page.entries.len() == limit {
-                    return Ok(false);
-                }
-                let sequence = key.get(3..).and_then(|key| <[u8; 8]>::try_from(key).ok()).map(u64::from_be_bytes);
-                if let (Some(sequence), Ok(hash)) = (sequence, <[u8; 16]>::try_from(value)) {
-                    page.entries.push(Change { sequence, hash: PathHash(hash) });
-                    page.next = sequence;
-                }
-                Ok(true)
-            })?;
+            for_each(
+                &shared.index,
+                Family::Changes,
+                &lower,
+                upper.as_deref(),
+                |key, value| {
+                    if page.entries.len() == limit {
+                        return Ok(false);
+                    }
+                    let sequence = key
+                        .get(3..)
+                        .and_then(|key| <[u8; 8]>::try_from(key).ok())
+                        .map(u64::from_be_bytes);
+                    if let (Some(sequence), Ok(hash)) = (sequence, <[u8; 16]>::try_from(value)) {
+                        page.entries.push(Change {
+                            sequence,
+                            hash: PathHash(hash),
+                        });
+                        page.next = sequence;
+                    }
+                    Ok(true)
+                },
+            )?;
             Ok(page)
         };
         self.shared.readers.run(read).await
@@ -87,8 +116,16 @@ impl Device {
                 <[u8; 8]>::try_from(value).map_or(0, u64::from_be_bytes)
             })?;
             if known.unwrap_or(0) < before {
-                batch.delete_range(Family::Changes, &keys::change(prefix, 0), &keys::change(prefix, before));
-                batch.put(Family::Meta, &keys::trimmed(prefix), before.to_be_bytes().to_vec());
+                batch.delete_range(
+                    Family::Changes,
+                    &keys::change(prefix, 0),
+                    &keys::change(prefix, before),
+                );
+                batch.put(
+                    Family::Meta,
+                    &keys::trimmed(prefix),
+                    before.to_be_bytes().to_vec(),
+                );
             }
             Ok(())
         })
@@ -99,15 +136,24 @@ impl Device {
     pub async fn spaces(&self) -> Result<Vec<Space>, StorageError> {
         let shared = self.shared.clone();
         let read = move || {
-            let mut found: Vec<Space> = recount::policies(&shared.index)?.into_iter().map(Space::Objects).collect();
+            let mut found: Vec<Space> = recount::policies(&shared.index)?
+                .into_iter()
+                .map(Space::Objects)
+                .collect();
             for space in [Space::Containers, Space::Accounts] {
                 let [kind, _, _] = keys::space(space);
                 let upper = keys::after(&[kind]);
                 let mut any = false;
-                for_each(&shared.index, Family::Containers, &[kind], upper.as_deref(), |_, _| {
-                    any = true;
-                    Ok(false)
-                })?;
+                for_each(
+                    &shared.index,
+                    Family::Containers,
+                    &[kind],
+                    upper.as_deref(),
+                    |_, _| {
+                        any = true;
+                        Ok(false)
+                    },
+                )?;
                 if any {
                     found.push(space);
                 }
@@ -189,15 +235,28 @@ fn version(family: Family, key: &[u8], value: &[u8]) -> Option<Version> {
             let (_, hash) = keys::read_object(key)?;
             let stored = StoredObject::decode(key, value).ok()?;
             let fingerprint = fingerprint::object(&stored.record);
-            Some(Version { hash, newest: stored.record.newest(), fingerprint })
+            Some(Version {
+                hash,
+                newest: stored.record.newest(),
+                fingerprint,
+            })
         }
         _ => {
             let (_, hash) = keys::read_container(key)?;
             let stored = StoredContainer::decode(key, value).ok()?;
             let record = &stored.record;
-            let metadata = record.metadata.values().map(|(_, at)| *at).max().unwrap_or_default();
+            let metadata = record
+                .metadata
+                .values()
+                .map(|(_, at)| *at)
+                .max()
+                .unwrap_or_default();
             let newest = record.put_timestamp.max(record.delete_timestamp).max(metadata);
-            Some(Version { hash, newest, fingerprint: fingerprint::container(&stored) })
+            Some(Version {
+                hash,
+                newest,
+                fingerprint: fingerprint::container(&stored),
+            })
         }
     }
 }

@@ -19,12 +19,19 @@ use martlet_protocol::update::Update;
 
 impl Device {
     /// The record of a container or account, deleted ones included.
-    pub async fn container(&self, space: Space, hash: PathHash) -> Result<Option<ContainerRecord>, StorageError> {
+    pub async fn container(
+        &self,
+        space: Space,
+        hash: PathHash,
+    ) -> Result<Option<ContainerRecord>, StorageError> {
         let at = ContainerKey::new(space, hash)?;
         let read = match self.shared.stored_container(Tier::Memory, at) {
             Err(ReadFailure::NotCached) => {
                 let shared = self.shared.clone();
-                self.shared.readers.run(move || Ok(shared.stored_container(Tier::Disk, at))).await?
+                self.shared
+                    .readers
+                    .run(move || Ok(shared.stored_container(Tier::Disk, at)))
+                    .await?
             }
             read => read,
         };
@@ -41,7 +48,8 @@ impl Device {
         outbox: impl FnOnce(&ContainerRecord) -> Option<Update> + Send + 'static,
     ) -> Result<PutContainerOutcome, StorageError> {
         let at = ContainerKey::new(space, hash)?;
-        self.commit(move |batch| batch.put_container(at, put, outbox)).await
+        self.commit(move |batch| batch.put_container(at, put, outbox))
+            .await
     }
 
     /// Sets metadata; `None` when there is no such container.
@@ -53,7 +61,8 @@ impl Device {
         metadata: ContainerMetadata,
     ) -> Result<Option<ContainerRecord>, StorageError> {
         let at = ContainerKey::new(space, hash)?;
-        self.commit(move |batch| batch.post_container(at, timestamp, metadata)).await
+        self.commit(move |batch| batch.post_container(at, timestamp, metadata))
+            .await
     }
 
     /// Deletes an empty container, or an account.
@@ -65,7 +74,8 @@ impl Device {
         outbox: impl FnOnce(&ContainerRecord) -> Option<Update> + Send + 'static,
     ) -> Result<DeleteContainerOutcome, StorageError> {
         let at = ContainerKey::new(space, hash)?;
-        self.commit(move |batch| batch.delete_container(at, timestamp, outbox)).await
+        self.commit(move |batch| batch.delete_container(at, timestamp, outbox))
+            .await
     }
 
     /// Merges rows, newest part by part, and keeps the counts exact. `outbox` is asked when counts have changed.
@@ -78,7 +88,8 @@ impl Device {
         outbox: impl FnOnce(&ContainerRecord) -> Option<Update> + Send + 'static,
     ) -> Result<RowsOutcome, StorageError> {
         let at = ContainerKey::new(space, hash)?;
-        self.commit(move |batch| batch.put_rows(at, rows, create, outbox)).await
+        self.commit(move |batch| batch.put_rows(at, rows, create, outbox))
+            .await
     }
 
     /// Lets deleted rows go that every replica has; each only while its newest change is still the one given. Answers
@@ -155,7 +166,8 @@ impl Device {
         fingerprint: [u8; 16],
     ) -> Result<bool, StorageError> {
         let at = ContainerKey::new(space, hash)?;
-        self.commit(move |batch| batch.remove_container(at, Some(fingerprint))).await
+        self.commit(move |batch| batch.remove_container(at, Some(fingerprint)))
+            .await
     }
 
     /// An update was acknowledged by all its targets. Not synced: an entry that comes back is only sent again.
@@ -165,7 +177,8 @@ impl Device {
 
     /// Some targets have acknowledged: this is what is still owed. An entry acknowledged meanwhile stays gone.
     pub async fn outbox_replace(&self, id: OutboxId, update: Update) -> Result<(), StorageError> {
-        self.commit(move |batch| batch.replace_in_outbox(id, &update)).await
+        self.commit(move |batch| batch.replace_in_outbox(id, &update))
+            .await
     }
 
     /// What is owed, oldest first, after an entry.
@@ -188,10 +201,19 @@ impl Device {
                     if found.len() == limit {
                         break;
                     }
-                    let place = key.split_first().and_then(|(kind, key)| Some((*kind, key.try_into().ok()?)));
+                    let place = key
+                        .split_first()
+                        .and_then(|(kind, key)| Some((*kind, key.try_into().ok()?)));
                     match (place, update_codec::decode(key, value)) {
                         (Some((kind, key)), Ok((version, update))) => {
-                            found.push((OutboxId { coalesced: kind == 1, key, version }, update));
+                            found.push((
+                                OutboxId {
+                                    coalesced: kind == 1,
+                                    key,
+                                    version,
+                                },
+                                update,
+                            ));
                         }
                         // Put aside; the object's record still says what its row must be.
                         _ => drop(shared.seen(ReadFailure::Damaged(Family::Outbox, key.to_vec()))),
@@ -210,13 +232,19 @@ impl Device {
         decide: impl FnOnce(&mut Batch<'_>) -> Result<T, StorageError> + Send + 'static,
     ) -> Result<T, StorageError> {
         let slot = self.shared.commits.reserve()?;
-        self.shared.commits.submit(slot, Kind::Shared, decide).wait().await
+        self.shared
+            .commits
+            .submit(slot, Kind::Shared, decide)
+            .wait()
+            .await
     }
 }
 
 impl Shared {
     fn stored_container(&self, tier: Tier, at: ContainerKey) -> Result<Option<StoredContainer>, ReadFailure> {
-        let Some(value) = self.index.get(tier, Family::Containers, &at.bytes)? else { return Ok(None) };
+        let Some(value) = self.index.get(tier, Family::Containers, &at.bytes)? else {
+            return Ok(None);
+        };
         match StoredContainer::decode(&at.bytes, &value) {
             Ok(stored) => Ok(Some(stored)),
             Err(_) => Err(ReadFailure::Damaged(Family::Containers, at.bytes.to_vec())),

@@ -27,7 +27,9 @@ impl ExpiryFloor {
     /// Raises it, unless it moved since it was read: then something came that the look did not see.
     fn raise(&self, seen: u64, to: u64) {
         // Moved meanwhile: the next look will raise it.
-        let _ = self.0.compare_exchange(seen, to, Ordering::SeqCst, Ordering::SeqCst);
+        let _ = self
+            .0
+            .compare_exchange(seen, to, Ordering::SeqCst, Ordering::SeqCst);
     }
 }
 

@@ -24,7 +24,10 @@ impl Device {
         let at = ContainerKey::new(space, hash)?;
         let shared = self.shared.clone();
         let range = Range::of(query);
-        self.shared.readers.run(move || shared.list(at, &range, with_deleted)).await
+        self.shared
+            .readers
+            .run(move || shared.list(at, &range, with_deleted))
+            .await
     }
 }
 
@@ -48,7 +51,11 @@ impl Range {
             None => (query.prefix.clone().unwrap_or_default(), query.delimiter.clone()),
             Some(path) => {
                 let folder = path.trim_end_matches('/');
-                let prefix = if path.is_empty() { String::new() } else { format!("{folder}/") };
+                let prefix = if path.is_empty() {
+                    String::new()
+                } else {
+                    format!("{folder}/")
+                };
                 (prefix, Some("/".to_owned()))
             }
         };
@@ -83,7 +90,10 @@ enum Verdict {
     Show,
     Pass,
     /// It stands for its folder, which is `..end` of its name; the rest of the folder is skipped.
-    Folder { end: usize, shown: bool },
+    Folder {
+        end: usize,
+        shown: bool,
+    },
 }
 
 impl Range {
@@ -93,7 +103,10 @@ impl Range {
         if self.path.is_some() {
             return match folder {
                 // The folder's own row, `a/b/` below `a/`, is shown; what is deeper is not.
-                Some(folder) if folder.len() < name.len() => Verdict::Folder { end: folder.len(), shown: false },
+                Some(folder) if folder.len() < name.len() => Verdict::Folder {
+                    end: folder.len(),
+                    shown: false,
+                },
                 _ if self.prefix == name => Verdict::Pass,
                 _ if row.deleted() && !with_deleted => Verdict::Pass,
                 _ => Verdict::Show,
@@ -102,9 +115,10 @@ impl Range {
         match folder {
             // A folder is there as long as one live row is in it.
             Some(_) if row.deleted() => Verdict::Pass,
-            Some(folder) => {
-                Verdict::Folder { end: folder.len(), shown: self.above.as_deref() != Some(folder) }
-            }
+            Some(folder) => Verdict::Folder {
+                end: folder.len(),
+                shown: self.above.as_deref() != Some(folder),
+            },
             None if row.deleted() && !with_deleted => Verdict::Pass,
             None => Verdict::Show,
         }

@@ -64,7 +64,9 @@ impl Shared {
 
 impl std::fmt::Debug for Shared {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.debug_struct("Device").field("name", &self.name()).finish_non_exhaustive()
+        f.debug_struct("Device")
+            .field("name", &self.name())
+            .finish_non_exhaustive()
     }
 }
 
@@ -111,7 +113,9 @@ impl Device {
 impl Shared {
     fn close(&self) {
         let threads = self.threads.lock().unwrap_or_else(PoisonError::into_inner).take();
-        let Some(Threads { committer, workers }) = threads else { return };
+        let Some(Threads { committer, workers }) = threads else {
+            return;
+        };
         self.commits.close();
         if committer.join().is_err() {
             tracing::error!(device = self.name(), "the committer had panicked");

@@ -48,7 +48,10 @@ impl Device {
         let read = match self.shared.stored_object(Tier::Memory, at) {
             Err(ReadFailure::NotCached) => {
                 let shared = self.shared.clone();
-                self.shared.readers.run(move || Ok(shared.stored_object(Tier::Disk, at))).await?
+                self.shared
+                    .readers
+                    .run(move || Ok(shared.stored_object(Tier::Disk, at)))
+                    .await?
             }
             read => read,
         };
@@ -67,35 +70,66 @@ impl Device {
             let read = match self.shared.find_object(Tier::Memory, at) {
                 Err(ReadFailure::NotCached) => {
                     let shared = self.shared.clone();
-                    self.shared.readers.run(move || Ok(shared.find_object(Tier::Disk, at))).await?
+                    self.shared
+                        .readers
+                        .run(move || Ok(shared.find_object(Tier::Disk, at)))
+                        .await?
                 }
                 read => read,
             };
             let empty = || BodyReader::memory(Bytes::new());
             match read.map_err(|failure| self.shared.seen(failure))? {
                 Found::Nothing => return Ok(None),
-                Found::Tombstone(record) => return Ok(Some(OpenObject { record, body: empty() })),
+                Found::Tombstone(record) => {
+                    return Ok(Some(OpenObject {
+                        record,
+                        body: empty(),
+                    }));
+                }
                 Found::Inline(record, bytes) => {
-                    return Ok(Some(OpenObject { record, body: BodyReader::memory(bytes) }));
+                    return Ok(Some(OpenObject {
+                        record,
+                        body: BodyReader::memory(bytes),
+                    }));
                 }
                 Found::File(record, id, block_bytes) => {
                     let files = self.shared.files.clone();
                     let file = self.shared.readers.run(move || Ok(files.open_body(id)?)).await?;
                     let length = record.data.as_ref().map_or(0, |data| data.length);
-                    let blocks = Blocks { length, block_bytes: u64::from(block_bytes) };
+                    let blocks = Blocks {
+                        length,
+                        block_bytes: u64::from(block_bytes),
+                    };
                     if let Some(file) = file {
                         let shared = self.shared.clone();
-                        let open = OpenFile { shared, policy, hash, id, file, blocks };
-                        return Ok(Some(OpenObject { record, body: BodyReader::file(open) }));
+                        let open = OpenFile {
+                            shared,
+                            policy,
+                            hash,
+                            id,
+                            file,
+                            blocks,
+                        };
+                        return Ok(Some(OpenObject {
+                            record,
+                            body: BodyReader::file(open),
+                        }));
                     }
                     // Replaced meanwhile, or lost: quarantine finds out which.
                     let reason = "the body file is gone".to_owned();
-                    if self.shared.quarantine_body(at, DamagedBody::File(id), reason.clone()).await {
+                    if self
+                        .shared
+                        .quarantine_body(at, DamagedBody::File(id), reason.clone())
+                        .await
+                    {
                         return Err(StorageError::Corrupt(reason));
                     }
                 }
                 Found::Damaged(stored, bytes, reason) => {
-                    let damaged = DamagedBody::Inline { timestamp: stored.record.timestamp, bytes };
+                    let damaged = DamagedBody::Inline {
+                        timestamp: stored.record.timestamp,
+                        bytes,
+                    };
                     if self.shared.quarantine_body(at, damaged, reason.clone()).await {
                         return Err(StorageError::Corrupt(reason));
                     }
@@ -123,7 +157,12 @@ impl Device {
         };
         shared.space.claim(left, expected_len.unwrap_or(0))?;
         let config = &shared.config;
-        Ok(BodyWriter::new(shared.files.clone(), config.inline_limit_bytes, config.block_bytes, expected_len))
+        Ok(BodyWriter::new(
+            shared.files.clone(),
+            config.inline_limit_bytes,
+            config.block_bytes,
+            expected_len,
+        ))
     }
 
     /// Stores an object. `outbox` composes what is owed to the container from the record as it will stand; both become
@@ -139,7 +178,12 @@ impl Device {
         let at = ObjectKey { policy, hash };
         let (slot, body) = self.finish_body(at, body).await?;
         let commits = &self.shared.commits;
-        commits.submit(slot, Kind::Shared, move |batch| batch.put_object(at, put, body, outbox)).wait().await
+        commits
+            .submit(slot, Kind::Shared, move |batch| {
+                batch.put_object(at, put, body, outbox)
+            })
+            .wait()
+            .await
     }
 
     /// Replaces the metadata of an object.
@@ -153,7 +197,12 @@ impl Device {
         let at = ObjectKey { policy, hash };
         let commits = &self.shared.commits;
         let slot = commits.reserve()?;
-        commits.submit(slot, Kind::Shared, move |batch| batch.post_object(at, meta, outbox)).wait().await
+        commits
+            .submit(slot, Kind::Shared, move |batch| {
+                batch.post_object(at, meta, outbox)
+            })
+            .wait()
+            .await
     }
 
     /// Puts a tombstone in an object's place.
@@ -167,7 +216,12 @@ impl Device {
         let at = ObjectKey { policy, hash };
         let commits = &self.shared.commits;
         let slot = commits.reserve()?;
-        commits.submit(slot, Kind::Shared, move |batch| batch.delete_object(at, delete, outbox)).wait().await
+        commits
+            .submit(slot, Kind::Shared, move |batch| {
+                batch.delete_object(at, delete, outbox)
+            })
+            .wait()
+            .await
     }
 
     /// Takes what is newer in a replica's record. A body that does not match the record is `Corrupt`, nothing changes.
@@ -185,14 +239,21 @@ impl Device {
                 let (slot, body) = self.finish_body(at, body).await?;
                 let promised = record.data.as_ref().map(|data| (data.length, data.blake3));
                 if promised != Some((body.length, body.blake3)) {
-                    return Err(StorageError::Corrupt("a replica's body is not the one its record names".into()));
+                    return Err(StorageError::Corrupt(
+                        "a replica's body is not the one its record names".into(),
+                    ));
                 }
                 (slot, Some(body))
             }
             None => (self.shared.commits.reserve()?, None),
         };
         let commits = &self.shared.commits;
-        commits.submit(slot, Kind::Shared, move |batch| batch.merge_object(at, record, body)).wait().await
+        commits
+            .submit(slot, Kind::Shared, move |batch| {
+                batch.merge_object(at, record, body)
+            })
+            .wait()
+            .await
     }
 
     /// Lets a copy go without a tombstone, if its newest change is still this one: others have it.
@@ -205,17 +266,30 @@ impl Device {
         let at = ObjectKey { policy, hash };
         let commits = &self.shared.commits;
         let slot = commits.reserve()?;
-        commits.submit(slot, Kind::Shared, move |batch| batch.remove_object(at, newest)).wait().await
+        commits
+            .submit(slot, Kind::Shared, move |batch| batch.remove_object(at, newest))
+            .wait()
+            .await
     }
 
     /// A place in the queue, and the body complete and durable.
-    async fn finish_body(&self, at: ObjectKey, body: BodyWriter) -> Result<(Slot, FinishedBody), StorageError> {
+    async fn finish_body(
+        &self,
+        at: ObjectKey,
+        body: BodyWriter,
+    ) -> Result<(Slot, FinishedBody), StorageError> {
         let slot = self.shared.commits.reserve()?;
         let body = match body.finish().await? {
             Finishing::Done(body) => body,
             Finishing::OnThread(unsynced) => {
                 let key = at.bytes();
-                pool::finish(self.shared.files.threads.start_job(move || unsynced.finish(key))?).await?
+                pool::finish(
+                    self.shared
+                        .files
+                        .threads
+                        .start_job(move || unsynced.finish(key))?,
+                )
+                .await?
             }
         };
         Ok((slot, body))
@@ -225,7 +299,9 @@ impl Device {
 impl Shared {
     fn stored_object(&self, tier: Tier, at: ObjectKey) -> Result<Option<StoredObject>, ReadFailure> {
         let key = at.bytes();
-        let Some(value) = self.index.get(tier, Family::Objects, &key)? else { return Ok(None) };
+        let Some(value) = self.index.get(tier, Family::Objects, &key)? else {
+            return Ok(None);
+        };
         match StoredObject::decode(&key, &value) {
             Ok(stored) => Ok(Some(stored)),
             Err(_) => Err(ReadFailure::Damaged(Family::Objects, key.to_vec())),
@@ -233,7 +309,9 @@ impl Shared {
     }
 
     fn find_object(&self, tier: Tier, at: ObjectKey) -> Result<Found, ReadFailure> {
-        let Some(stored) = self.stored_object(tier, at)? else { return Ok(Found::Nothing) };
+        let Some(stored) = self.stored_object(tier, at)? else {
+            return Ok(Found::Nothing);
+        };
         let crc = match stored.location {
             Location::Nowhere => return Ok(Found::Tombstone(stored.record)),
             Location::File { id, block_bytes } => return Ok(Found::File(stored.record, id, block_bytes)),
@@ -250,11 +328,19 @@ impl Shared {
         };
         // An empty body may be kept as no body at all.
         let Some(value) = value else {
-            return Ok(Found::Damaged(stored, Vec::new(), "the small body is gone".into()));
+            return Ok(Found::Damaged(
+                stored,
+                Vec::new(),
+                "the small body is gone".into(),
+            ));
         };
         let length = stored.record.data.as_ref().map_or(0, |data| data.length);
         if value.len() as u64 != length || crc32fast::hash(&value) != crc {
-            return Ok(Found::Damaged(stored, value.to_vec(), "a small body fails its CRC".into()));
+            return Ok(Found::Damaged(
+                stored,
+                value.to_vec(),
+                "a small body fails its CRC".into(),
+            ));
         }
         Ok(Found::Inline(stored.record, Bytes::copy_from_slice(&value)))
     }
@@ -271,18 +357,31 @@ impl Shared {
     pub(crate) fn quarantine_record(&self, family: Family, key: Vec<u8>) {
         if let Ok(slot) = self.commits.reserve() {
             // Nobody waits for this one.
-            drop(self.commits.submit(slot, Kind::Alone, move |batch| batch.quarantine_record(family, &key)));
+            drop(self.commits.submit(slot, Kind::Alone, move |batch| {
+                batch.quarantine_record(family, &key)
+            }));
         }
     }
 
     /// Takes a damaged copy out of the index. `false`: it was replaced meanwhile, or could not be taken out now.
     async fn quarantine_body(&self, at: ObjectKey, body: DamagedBody, reason: String) -> bool {
-        let Ok(slot) = self.commits.reserve() else { return true };
-        let submitted = self.commits.submit(slot, Kind::Shared, move |batch| batch.quarantine_body(at, body, reason));
+        let Ok(slot) = self.commits.reserve() else {
+            return true;
+        };
+        let submitted = self.commits.submit(slot, Kind::Shared, move |batch| {
+            batch.quarantine_body(at, body, reason)
+        });
         submitted.wait().await.unwrap_or(true)
     }
 
-    pub(crate) async fn quarantine_file(&self, policy: PolicyIndex, hash: PathHash, id: FileId, reason: String) {
-        self.quarantine_body(ObjectKey { policy, hash }, DamagedBody::File(id), reason).await;
+    pub(crate) async fn quarantine_file(
+        &self,
+        policy: PolicyIndex,
+        hash: PathHash,
+        id: FileId,
+        reason: String,
+    ) {
+        self.quarantine_body(ObjectKey { policy, hash }, DamagedBody::File(id), reason)
+            .await;
     }
 }

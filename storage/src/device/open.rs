@@ -24,10 +24,16 @@ pub(super) fn open(config: DeviceConfig) -> Result<Arc<Shared>, OpenError> {
     let path = config.path.clone();
     let layout = Layout::of(&path);
     let index_path = layout.index.clone();
-    let in_index = |error: StorageError| OpenError::Index { path: index_path.clone(), reason: error.to_string() };
+    let in_index = |error: StorageError| OpenError::Index {
+        path: index_path.clone(),
+        reason: error.to_string(),
+    };
     let (index, damaged) = Index::open(&layout.index).map_err(|reason| match reason.contains("lock") {
         true => OpenError::Locked(path.clone()),
-        false => OpenError::Index { path: layout.index.clone(), reason },
+        false => OpenError::Index {
+            path: layout.index.clone(),
+            reason,
+        },
     })?;
     let io = |error: std::io::Error| marker::io_error(&path, &error);
     let name = config.identity.device.clone();
@@ -38,13 +44,20 @@ pub(super) fn open(config: DeviceConfig) -> Result<Arc<Shared>, OpenError> {
     workers.extend(reading);
     let files = Files::open(layout, writers).map_err(io)?;
 
-    let wanted = index.get(Tier::Disk, Family::Meta, recount::WANTED).map_err(|error| in_index(error.into()))?.is_some();
+    let wanted = index
+        .get(Tier::Disk, Family::Meta, recount::WANTED)
+        .map_err(|error| in_index(error.into()))?
+        .is_some();
     let counters = if damaged || wanted {
         tracing::warn!(device = name, "sums are taken anew after damage");
         recount::everything(&index).map_err(in_index)?
     } else {
-        let stored = index.get(Tier::Disk, Family::Meta, keys::COUNTERS).map_err(|error| in_index(error.into()))?;
-        stored.and_then(|value| Counters::decode(&value)).unwrap_or_default()
+        let stored = index
+            .get(Tier::Disk, Family::Meta, keys::COUNTERS)
+            .map_err(|error| in_index(error.into()))?;
+        stored
+            .and_then(|value| Counters::decode(&value))
+            .unwrap_or_default()
     };
     tidy_bodies(&name, &index, &files, damaged || wanted).map_err(in_index)?;
 
@@ -70,7 +83,10 @@ pub(super) fn open(config: DeviceConfig) -> Result<Arc<Shared>, OpenError> {
         .spawn(move || commit::run(&of_committer, counters))
         .map_err(io)?;
     let threads = Threads { committer, workers };
-    *shared.threads.lock().unwrap_or_else(std::sync::PoisonError::into_inner) = Some(threads);
+    *shared
+        .threads
+        .lock()
+        .unwrap_or_else(std::sync::PoisonError::into_inner) = Some(threads);
     Ok(shared)
 }
 
@@ -120,10 +136,16 @@ fn tidy_bodies(name: &str, index: &Index, files: &Files, damaged: bool) -> Resul
 
 /// Whether the record that the file's footer speaks of names this file.
 fn is_named(index: &Index, files: &Files, id: FileId) -> Result<bool, StorageError> {
-    let Some(file) = files.open_body(id)? else { return Ok(false) };
+    let Some(file) = files.open_body(id)? else {
+        return Ok(false);
+    };
     // A file without a footer was never finished, and nothing names an unfinished file.
-    let Some(footer) = Footer::read(&file)? else { return Ok(false) };
-    let Some(value) = index.get(Tier::Disk, Family::Objects, &footer.key)? else { return Ok(false) };
+    let Some(footer) = Footer::read(&file)? else {
+        return Ok(false);
+    };
+    let Some(value) = index.get(Tier::Disk, Family::Objects, &footer.key)? else {
+        return Ok(false);
+    };
     let stored = StoredObject::decode(&footer.key, &value);
     Ok(stored.is_ok_and(|stored| matches!(stored.location, Location::File { id: named, .. } if named == id)))
 }

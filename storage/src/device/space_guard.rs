@@ -24,13 +24,22 @@ pub(super) struct SpaceGuard {
 
 impl SpaceGuard {
     pub(super) fn new(path: PathBuf, reserve: Reserve) -> Self {
-        SpaceGuard { path, reserve, known: Mutex::new(None) }
+        SpaceGuard {
+            path,
+            reserve,
+            known: Mutex::new(None),
+        }
     }
 
     /// A recent reading, if there is one. Never blocks on the disk.
     pub(super) fn recent(&self) -> Option<SpaceLeft> {
-        let known = self.known.lock().unwrap_or_else(std::sync::PoisonError::into_inner);
-        known.filter(|(at, _)| at.elapsed() < STALE_AFTER).map(|(_, left)| left)
+        let known = self
+            .known
+            .lock()
+            .unwrap_or_else(std::sync::PoisonError::into_inner);
+        known
+            .filter(|(at, _)| at.elapsed() < STALE_AFTER)
+            .map(|(_, left)| left)
     }
 
     /// Asks the file system. Blocks.
@@ -40,7 +49,10 @@ impl SpaceGuard {
             free: stat.f_bavail.saturating_mul(stat.f_frsize),
             total: stat.f_blocks.saturating_mul(stat.f_frsize),
         };
-        *self.known.lock().unwrap_or_else(std::sync::PoisonError::into_inner) = Some((Instant::now(), left));
+        *self
+            .known
+            .lock()
+            .unwrap_or_else(std::sync::PoisonError::into_inner) = Some((Instant::now(), left));
         Ok(left)
     }
 
@@ -53,7 +65,10 @@ impl SpaceGuard {
         if left.free < reserve.saturating_add(bytes) {
             return Err(StorageError::Full);
         }
-        let mut known = self.known.lock().unwrap_or_else(std::sync::PoisonError::into_inner);
+        let mut known = self
+            .known
+            .lock()
+            .unwrap_or_else(std::sync::PoisonError::into_inner);
         if let Some((_, left)) = known.as_mut() {
             left.free = left.free.saturating_sub(bytes);
         }

@@ -4,8 +4,8 @@ mod options;
 
 use crate::error::StorageError;
 use rocksdb::{
-    ColumnFamily, DB, DBPinnableSlice, DBRecoveryMode, DBRawIterator, ErrorKind, FlushOptions, ReadOptions, ReadTier,
-    WriteBatch, WriteOptions,
+    ColumnFamily, DB, DBPinnableSlice, DBRawIterator, DBRecoveryMode, ErrorKind, FlushOptions, ReadOptions,
+    ReadTier, WriteBatch, WriteOptions,
 };
 use std::path::Path;
 
@@ -88,7 +88,9 @@ impl From<ReadFailure> for StorageError {
     fn from(failure: ReadFailure) -> Self {
         match failure {
             ReadFailure::Failed(error) => error,
-            ReadFailure::NotCached => StorageError::Io("a read without cache was answered as uncached".into()),
+            ReadFailure::NotCached => {
+                StorageError::Io("a read without cache was answered as uncached".into())
+            }
             ReadFailure::Damaged(_, key) => {
                 StorageError::Corrupt(format!("record {} cannot be read", crate::codec::hex(&key)))
             }
@@ -138,7 +140,9 @@ impl Index {
 
     fn family(&self, family: Family) -> &ColumnFamily {
         // All families are opened in `open_with`, so that one that is missing is a fault of this file.
-        self.db.cf_handle(family.name()).expect("every family is opened with the index")
+        self.db
+            .cf_handle(family.name())
+            .expect("every family is opened with the index")
     }
 
     pub(crate) fn get(

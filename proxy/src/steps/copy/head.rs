@@ -23,7 +23,14 @@ impl Paths {
         let account = account(map, header::DESTINATION_ACCOUNT, &source.account)?;
         let (container, object) = container_and_object(value)
             .ok_or("Destination header must be of the form <container name>/<object name>")?;
-        Ok(Paths { source: source.clone(), destination: ObjectPath { account, container, object } })
+        Ok(Paths {
+            source: source.clone(),
+            destination: ObjectPath {
+                account,
+                container,
+                object,
+            },
+        })
     }
 
     /// Of a `PUT` with `X-Copy-From`.
@@ -32,12 +39,21 @@ impl Paths {
         let (container, object) = headers::text(map, header::X_COPY_FROM)
             .and_then(container_and_object)
             .ok_or("X-Copy-From header must be of the form <container name>/<object name>")?;
-        Ok(Paths { source: ObjectPath { account, container, object }, destination: destination.clone() })
+        Ok(Paths {
+            source: ObjectPath {
+                account,
+                container,
+                object,
+            },
+            destination: destination.clone(),
+        })
     }
 }
 
 fn account(map: &HeaderMap, name: &str, own: &AccountName) -> Result<AccountName, &'static str> {
-    let Some(value) = headers::text(map, name).filter(|value| !value.is_empty()) else { return Ok(own.clone()) };
+    let Some(value) = headers::text(map, name).filter(|value| !value.is_empty()) else {
+        return Ok(own.clone());
+    };
     let value = percent::unquote(value).map_err(|_| "Account name must be UTF-8")?;
     if value.contains('/') {
         return Err("Account name cannot contain slashes");
@@ -78,7 +94,13 @@ impl SourceKind {
 }
 
 /// The headers of the PUT that writes the copy.
-pub fn sink(asked: &HeaderMap, source: &HeaderMap, kind: SourceKind, is_fresh: bool, length: u64) -> HeaderMap {
+pub fn sink(
+    asked: &HeaderMap,
+    source: &HeaderMap,
+    kind: SourceKind,
+    is_fresh: bool,
+    length: u64,
+) -> HeaderMap {
     let mut sink = HeaderMap::new();
     let expires_anew = asked.contains_key(header::X_DELETE_AT) || asked.contains_key(header::X_DELETE_AFTER);
     for (name, value) in source {
@@ -106,7 +128,11 @@ pub fn sink(asked: &HeaderMap, source: &HeaderMap, kind: SourceKind, is_fresh: b
         SourceKind::Whole => carry(&mut sink, source, ETAG),
         SourceKind::DynamicManifest => {
             carry(&mut sink, source, ETAG);
-            carry(&mut sink, source, HeaderName::from_static(header::X_OBJECT_MANIFEST));
+            carry(
+                &mut sink,
+                source,
+                HeaderName::from_static(header::X_OBJECT_MANIFEST),
+            );
         }
         SourceKind::StaticManifest | SourceKind::Derived => {}
     }
@@ -130,9 +156,15 @@ fn is_copied(name: &str) -> bool {
 /// System metadata that describes the bytes holds only while they are the same bytes, and the marks of a large object
 /// only while it is one.
 fn belongs_to_copy(name: &str, kind: SourceKind) -> bool {
-    const OF_MANIFESTS: [&str; 3] =
-        ["x-object-sysmeta-slo-", "x-object-sysmeta-martlet-multipart", "x-object-sysmeta-martlet-s3-etag"];
-    const OF_BYTES: [&str; 2] = ["x-object-sysmeta-s3-checksum-", "x-object-sysmeta-container-update-override-"];
+    const OF_MANIFESTS: [&str; 3] = [
+        "x-object-sysmeta-slo-",
+        "x-object-sysmeta-martlet-multipart",
+        "x-object-sysmeta-martlet-s3-etag",
+    ];
+    const OF_BYTES: [&str; 2] = [
+        "x-object-sysmeta-s3-checksum-",
+        "x-object-sysmeta-container-update-override-",
+    ];
     let is_any_of = |families: &[&str]| families.iter().any(|family| name.starts_with(family));
     !is_any_of(&OF_MANIFESTS) && (kind == SourceKind::Whole || !is_any_of(&OF_BYTES))
 }
@@ -161,9 +193,16 @@ fn is_about_the_copying(name: &str) -> bool {
 pub fn shown(source: &ObjectPath, source_headers: &HeaderMap, sink: &HeaderMap) -> HeaderMap {
     let mut shown = HeaderMap::new();
     headers::set(&mut shown, "x-copied-from", &super::shown_path(source));
-    headers::set(&mut shown, "x-copied-from-account", &percent::quote_segment(&source.account));
+    headers::set(
+        &mut shown,
+        "x-copied-from-account",
+        &percent::quote_segment(&source.account),
+    );
     if let Some(value) = source_headers.get(LAST_MODIFIED) {
-        shown.insert(HeaderName::from_static("x-copied-from-last-modified"), value.clone());
+        shown.insert(
+            HeaderName::from_static("x-copied-from-last-modified"),
+            value.clone(),
+        );
     }
     for (name, value) in sink {
         let text = name.as_str();
@@ -198,8 +237,14 @@ mod tests {
     fn where_to_and_where_from() {
         let own = object("a", "c", "o");
         let to = |pairs: &[(&str, &str)]| Paths::of_copy(&map(pairs), &own).map(|paths| paths.destination);
-        assert_eq!(to(&[("destination", "/d/p%20q/r")]), Ok(object("a", "d", "p q/r")));
-        assert_eq!(to(&[("destination", "d/p"), ("destination-account", "b")]), Ok(object("b", "d", "p")));
+        assert_eq!(
+            to(&[("destination", "/d/p%20q/r")]),
+            Ok(object("a", "d", "p q/r"))
+        );
+        assert_eq!(
+            to(&[("destination", "d/p"), ("destination-account", "b")]),
+            Ok(object("b", "d", "p"))
+        );
         assert_eq!(to(&[]), Err("Destination header required"));
         for bad in ["d", "/d", "/d/", "//p", "/"] {
             let words = "Destination header must be of the form <container name>/<object name>";
@@ -228,7 +273,11 @@ mod tests {
             ("x-object-sysmeta-martlet-multipart", "upload"),
             ("x-timestamp", "1"),
         ]);
-        let asked = map(&[("x-object-meta-a", "new"), ("x-copy-from", "/c/o"), ("content-length", "0")]);
+        let asked = map(&[
+            ("x-object-meta-a", "new"),
+            ("x-copy-from", "/c/o"),
+            ("content-length", "0"),
+        ]);
         let merged = sink(&asked, &source, SourceKind::Whole, false, 7);
         assert_eq!(
             merged,
@@ -245,9 +294,19 @@ mod tests {
         let fresh = sink(&asked, &source, SourceKind::Derived, true, 7);
         assert_eq!(
             fresh,
-            map(&[("x-object-meta-a", "new"), ("content-type", "text/plain"), ("content-length", "7")])
+            map(&[
+                ("x-object-meta-a", "new"),
+                ("content-type", "text/plain"),
+                ("content-length", "7")
+            ])
         );
-        let own_type = sink(&map(&[("content-type", "image/png")]), &source, SourceKind::Whole, false, 7);
+        let own_type = sink(
+            &map(&[("content-type", "image/png")]),
+            &source,
+            SourceKind::Whole,
+            false,
+            7,
+        );
         assert_eq!(own_type["content-type"], "image/png");
     }
 

@@ -36,7 +36,9 @@ pub async fn run(request: Request, next: Next) -> Response {
     let paths = if request.method().as_str() == "COPY" {
         Paths::of_copy(request.headers(), &path)
     } else if is_put_copy {
-        if headers::text(request.headers(), CONTENT_LENGTH.as_str()).is_some_and(|length| length.trim() != "0") {
+        if headers::text(request.headers(), CONTENT_LENGTH.as_str())
+            .is_some_and(|length| length.trim() != "0")
+        {
             return answer::words(StatusCode::BAD_REQUEST, "Copy requests require a zero byte body");
         }
         Paths::of_put(request.headers(), &path)
@@ -60,8 +62,8 @@ async fn copy(request: Request, next: Next, paths: Paths) -> Response {
         return source;
     }
     let (source_parts, body) = source.into_parts();
-    let announced =
-        headers::text(&source_parts.headers, CONTENT_LENGTH.as_str()).and_then(|text| text.parse::<u64>().ok());
+    let announced = headers::text(&source_parts.headers, CONTENT_LENGTH.as_str())
+        .and_then(|text| text.parse::<u64>().ok());
     let length = match announced.or(body.content_length()) {
         Some(length) if length <= max_file_size => length,
         _ => return answer::status(StatusCode::PAYLOAD_TOO_LARGE),
@@ -98,16 +100,25 @@ async fn copy(request: Request, next: Next, paths: Paths) -> Response {
 /// A GET of the source in the client's name. `If-None-Match: *` asks that the destination be new and does not concern
 /// the source.
 fn source_request(request: &Request, source: &ObjectPath, wants_manifest: bool) -> Request {
-    let query = if wants_manifest { "multipart-manifest=get&format=raw" } else { "" };
+    let query = if wants_manifest {
+        "multipart-manifest=get&format=raw"
+    } else {
+        ""
+    };
     let mut get = Origin::of(request).request(Method::GET, Target::Object(source.clone()), query);
     let map = get.headers_mut();
     for name in SOURCE_HEADERS {
-        let Some(value) = request.headers().get(&name) else { continue };
+        let Some(value) = request.headers().get(&name) else {
+            continue;
+        };
         if name != http::header::IF_NONE_MATCH || value.as_bytes() != b"*" {
             map.insert(name, value.clone());
         }
     }
-    map.insert(HeaderName::from_static(header::X_NEWEST), HeaderValue::from_static("true"));
+    map.insert(
+        HeaderName::from_static(header::X_NEWEST),
+        HeaderValue::from_static("true"),
+    );
     get
 }
 
@@ -124,5 +135,9 @@ fn sink_request(request: Request, map: HeaderMap, to: &ObjectPath, query: &str, 
 
 /// `container/object`, percent-encoded, as `X-Copied-From` shows it.
 fn shown_path(path: &ObjectPath) -> String {
-    format!("{}/{}", percent::quote_segment(&path.container), percent::quote(&path.object))
+    format!(
+        "{}/{}",
+        percent::quote_segment(&path.container),
+        percent::quote(&path.object)
+    )
 }

@@ -44,7 +44,9 @@ pub async fn answer(joined: Joined, pieces: impl Fn(Option<ByteRange>) -> Pieces
     match joined.verdict {
         Verdict::Proceed => {}
         Verdict::NotModified => return respond::with(StatusCode::NOT_MODIFIED, out, Body::empty()),
-        Verdict::PreconditionFailed => return respond::with(StatusCode::PRECONDITION_FAILED, out, Body::empty()),
+        Verdict::PreconditionFailed => {
+            return respond::with(StatusCode::PRECONDITION_FAILED, out, Body::empty());
+        }
     }
     if joined.is_head {
         if let Some(length) = joined.length {
@@ -69,12 +71,23 @@ pub async fn answer(joined: Joined, pieces: impl Fn(Option<ByteRange>) -> Pieces
             let total = joined.length.map_or("*".to_owned(), |length| length.to_string());
             let value = format!("bytes {}-{}/{total}", range.start, range.end - 1);
             headers::set(&mut out, CONTENT_RANGE.as_str(), &value);
-            (StatusCode::PARTIAL_CONTENT, pieces(Some(*range)), Some(range.len()))
+            (
+                StatusCode::PARTIAL_CONTENT,
+                pieces(Some(*range)),
+                Some(range.len()),
+            )
         }
         ranges => {
-            let kind = headers::text(&out, CONTENT_TYPE.as_str()).unwrap_or("application/octet-stream").to_owned();
+            let kind = headers::text(&out, CONTENT_TYPE.as_str())
+                .unwrap_or("application/octet-stream")
+                .to_owned();
             let boundary = format!("{:032x}", rand::random::<u128>());
-            let parts = multipart(ranges, &kind, &boundary, joined.length.unwrap_or(joined.known_length));
+            let parts = multipart(
+                ranges,
+                &kind,
+                &boundary,
+                joined.length.unwrap_or(joined.known_length),
+            );
             let length = parts.iter().map(Part::len).sum();
             let value = format!("multipart/byteranges;boundary={boundary}");
             headers::set(&mut out, CONTENT_TYPE.as_str(), &value);
@@ -90,7 +103,13 @@ pub async fn answer(joined: Joined, pieces: impl Fn(Option<ByteRange>) -> Pieces
             (StatusCode::PARTIAL_CONTENT, run, Some(length))
         }
     };
-    let mut reader = Reader::new(run, joined.next, joined.origin, joined.read_ahead, joined.max_time);
+    let mut reader = Reader::new(
+        run,
+        joined.next,
+        joined.origin,
+        joined.read_ahead,
+        joined.max_time,
+    );
     if let Err(error) = reader.begin().await {
         tracing::warn!(%error, "large object cannot be read");
         return refuse::status(error.status());
@@ -111,7 +130,9 @@ enum Asked {
 /// While not all segments are known, a single range within the known ones is served and any other is ignored: the
 /// whole answers it too.
 fn asked(range: Option<&str>, length: Option<u64>, known_length: u64) -> Asked {
-    let Some(specs) = range.and_then(parse_ranges) else { return Asked::Whole };
+    let Some(specs) = range.and_then(parse_ranges) else {
+        return Asked::Whole;
+    };
     let resolved = match length {
         Some(length) => resolve(&specs, length),
         None => match specs.as_slice() {
@@ -167,11 +188,20 @@ mod tests {
     fn ranges_of_known_and_unknown_lengths() {
         let range = |start, end| ByteRange { start, end };
         assert_eq!(asked(None, Some(10), 10), Asked::Whole);
-        assert_eq!(asked(Some("bytes=2-3"), Some(10), 10), Asked::Ranges(vec![range(2, 4)]));
-        assert_eq!(asked(Some("bytes=-3"), Some(10), 10), Asked::Ranges(vec![range(7, 10)]));
+        assert_eq!(
+            asked(Some("bytes=2-3"), Some(10), 10),
+            Asked::Ranges(vec![range(2, 4)])
+        );
+        assert_eq!(
+            asked(Some("bytes=-3"), Some(10), 10),
+            Asked::Ranges(vec![range(7, 10)])
+        );
         assert_eq!(asked(Some("bytes=10-"), Some(10), 10), Asked::Unsatisfiable);
         assert_eq!(asked(Some("junk"), Some(10), 10), Asked::Whole);
-        assert_eq!(asked(Some("bytes=2-3"), None, 10), Asked::Ranges(vec![range(2, 4)]));
+        assert_eq!(
+            asked(Some("bytes=2-3"), None, 10),
+            Asked::Ranges(vec![range(2, 4)])
+        );
         assert_eq!(asked(Some("bytes=2-30"), None, 10), Asked::Whole);
         assert_eq!(asked(Some("bytes=-3"), None, 10), Asked::Whole);
         assert_eq!(asked(Some("bytes=0-1,3-4"), None, 10), Asked::Whole);
@@ -179,7 +209,12 @@ mod tests {
 
     #[test]
     fn frames_of_a_multi_range_answer() {
-        let parts = multipart(&[ByteRange { start: 0, end: 2 }, ByteRange { start: 5, end: 6 }], "a/b", "x", 9);
+        let parts = multipart(
+            &[ByteRange { start: 0, end: 2 }, ByteRange { start: 5, end: 6 }],
+            "a/b",
+            "x",
+            9,
+        );
         let text: String = parts
             .iter()
             .map(|part| match part {

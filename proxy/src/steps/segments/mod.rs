@@ -35,7 +35,7 @@ pub struct ObjectPiece {
 
 impl Piece {
     /// Bytes it will give.
-    pub fn len(&self) -> u64 {
+    pub fn bytes(&self) -> u64 {
         match self {
             Piece::Data(bytes) => bytes.len() as u64,
             Piece::Object(piece) => piece.range.len(),

@@ -129,7 +129,9 @@ impl Reader {
     async fn next_chunk(&mut self) -> Result<Option<Bytes>, SegmentError> {
         loop {
             if Instant::now() > self.ends_at {
-                return Err(SegmentError::Unavailable("the longest time for one GET is over".into()));
+                return Err(SegmentError::Unavailable(
+                    "the longest time for one GET is over".into(),
+                ));
             }
             let Some(open) = &mut self.current else {
                 if !self.advance().await? {
@@ -143,7 +145,9 @@ impl Reader {
             }
             let chunk = match open.body.next().await {
                 Some(Ok(chunk)) => chunk,
-                Some(Err(error)) => return Err(SegmentError::Unavailable(format!("segment broken off: {error}"))),
+                Some(Err(error)) => {
+                    return Err(SegmentError::Unavailable(format!("segment broken off: {error}")));
+                }
                 None => return Err(SegmentError::Invalid("segment shorter than announced".into())),
             };
             match open.remaining.checked_sub(chunk.len() as u64) {
@@ -168,20 +172,25 @@ impl Reader {
             Ok(opened) => opened?,
             Err(failure) => return Err(SegmentError::Unavailable(format!("opening failed: {failure}"))),
         };
-        self.current = Some(Open { body, remaining: opening.bytes });
+        self.current = Some(Open {
+            body,
+            remaining: opening.bytes,
+        });
         self.open_ahead().await;
         Ok(true)
     }
 
     async fn open_ahead(&mut self) {
-        while self.listing_error.is_none() && self.ahead.len() < self.read_ahead && self.bytes_open() < OPEN_AHEAD_BYTES
+        while self.listing_error.is_none()
+            && self.ahead.len() < self.read_ahead
+            && self.bytes_open() < OPEN_AHEAD_BYTES
         {
             match self.pieces.next().await {
                 None => return,
                 Some(Err(error)) => self.listing_error = Some(error),
-                Some(Ok(piece)) if piece.len() == 0 => {}
+                Some(Ok(piece)) if piece.bytes() == 0 => {}
                 Some(Ok(piece)) => {
-                    let (next, origin, bytes) = (self.next.clone(), self.origin.clone(), piece.len());
+                    let (next, origin, bytes) = (self.next.clone(), self.origin.clone(), piece.bytes());
                     let task = Task(tokio::spawn(async move { open(piece, next, origin).await }));
                     self.ahead.push_back(Opening { bytes, task });
                 }
@@ -215,8 +224,17 @@ async fn open(piece: Piece, next: Next, origin: Origin) -> Result<Body, SegmentE
     Ok(response.into_body())
 }
 
-fn check(piece: &ObjectPiece, is_whole: bool, status: StatusCode, map: &HeaderMap) -> Result<(), SegmentError> {
-    let wanted = if is_whole { StatusCode::OK } else { StatusCode::PARTIAL_CONTENT };
+fn check(
+    piece: &ObjectPiece,
+    is_whole: bool,
+    status: StatusCode,
+    map: &HeaderMap,
+) -> Result<(), SegmentError> {
+    let wanted = if is_whole {
+        StatusCode::OK
+    } else {
+        StatusCode::PARTIAL_CONTENT
+    };
     let name = Target::Object(piece.path.clone()).path();
     if status.is_server_error() {
         return Err(SegmentError::Unavailable(format!("{status} for segment {name}")));
@@ -226,11 +244,15 @@ fn check(piece: &ObjectPiece, is_whole: bool, status: StatusCode, map: &HeaderMa
     }
     let etag = headers::text(map, ETAG.as_str()).map(|etag| etag.trim_matches('"'));
     if piece.etag.as_deref().is_some_and(|wanted| etag != Some(wanted)) {
-        return Err(SegmentError::Invalid(format!("segment {name} has changed: its ETag is now {etag:?}")));
+        return Err(SegmentError::Invalid(format!(
+            "segment {name} has changed: its ETag is now {etag:?}"
+        )));
     }
     let length = headers::text(map, CONTENT_LENGTH.as_str()).and_then(|length| length.parse::<u64>().ok());
     if length.is_some_and(|length| length != piece.range.len()) {
-        return Err(SegmentError::Invalid(format!("segment {name} has changed: its length is now {length:?}")));
+        return Err(SegmentError::Invalid(format!(
+            "segment {name} has changed: its length is now {length:?}"
+        )));
     }
     Ok(())
 }
@@ -243,9 +265,16 @@ mod tests {
 
     #[test]
     fn a_segment_must_be_what_the_manifest_says() {
-        let Ok(Target::Object(path)) = Target::parse("a/c/o") else { panic!() };
+        let Ok(Target::Object(path)) = Target::parse("a/c/o") else {
+            panic!()
+        };
         let range = ByteRange { start: 0, end: 5 };
-        let piece = ObjectPiece { path, etag: Some("e".into()), size: 5, range };
+        let piece = ObjectPiece {
+            path,
+            etag: Some("e".into()),
+            size: 5,
+            range,
+        };
         let check = |is_whole: bool, status: u16, etag: &str, length: &str| {
             let mut map = HeaderMap::new();
             headers::set(&mut map, "etag", etag);

@@ -18,7 +18,10 @@ const MAX_DELETIONS: usize = 100_000;
 
 pub async fn delete(mut request: Request, next: Next, path: ObjectPath) -> Response {
     let accept = headers::text(request.headers(), ACCEPT.as_str());
-    let format = accept::best_match(accept, &OFFERS).ok().flatten().unwrap_or(OFFERS[0]);
+    let format = accept::best_match(accept, &OFFERS)
+        .ok()
+        .flatten()
+        .unwrap_or(OFFERS[0]);
     let origin = Origin::of(&request);
     let mut report = Tally::default();
     match gather(&path, &next, &origin).await {
@@ -54,14 +57,24 @@ async fn gather(path: &ObjectPath, next: &Next, origin: &Origin) -> Result<Vec<O
     while let Some(manifest) = manifests.pop() {
         let Some(segments) = get::segments_of(&manifest, next, origin).await else {
             if manifest == *path {
-                let head = origin.request(Method::HEAD, Target::Object(path.clone()), "multipart-manifest=get");
+                let head = origin.request(
+                    Method::HEAD,
+                    Target::Object(path.clone()),
+                    "multipart-manifest=get",
+                );
                 let status = next.clone().run(head).await.status();
-                return Err(if status.is_success() { "Not an SLO manifest".into() } else { answer::line(status) });
+                return Err(if status.is_success() {
+                    "Not an SLO manifest".into()
+                } else {
+                    answer::line(status)
+                });
             }
             continue;
         };
         for segment in segments {
-            let Some(path) = segment.path(&path.account) else { continue };
+            let Some(path) = segment.path(&path.account) else {
+                continue;
+            };
             if !seen.insert(path.clone()) {
                 continue;
             }
@@ -107,7 +120,10 @@ impl Tally {
             ("Response Body", json!("")),
             ("Response Status", json!(answer::line(status))),
         ];
-        let report = Report { fields, errors: self.errors };
+        let report = Report {
+            fields,
+            errors: self.errors,
+        };
         let mut response = respond::text(StatusCode::OK, report.write(format, "delete"));
         headers::set(response.headers_mut(), CONTENT_TYPE.as_str(), format);
         response

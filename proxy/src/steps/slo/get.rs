@@ -34,9 +34,13 @@ pub async fn manifest(request: Request, next: Next, raw: bool) -> Response {
         return response;
     }
     let (mut parts, body) = response.into_parts();
-    let Some(segments) = read(body).await else { return answer::status(StatusCode::SERVICE_UNAVAILABLE) };
+    let Some(segments) = read(body).await else {
+        return answer::status(StatusCode::SERVICE_UNAVAILABLE);
+    };
     let body = stored::raw(&segments);
-    parts.headers.insert(CONTENT_LENGTH, HeaderValue::from(body.len()));
+    parts
+        .headers
+        .insert(CONTENT_LENGTH, HeaderValue::from(body.len()));
     parts.headers.remove(ETAG);
     respond::with(StatusCode::OK, parts.headers, Body::full(body))
 }
@@ -48,7 +52,11 @@ async fn read(body: Body) -> Option<Vec<Segment>> {
 
 /// The segments of the manifest under a path, asked for in `origin`'s name. `None`: there is no manifest, or no answer.
 pub async fn segments_of(path: &ObjectPath, next: &Next, origin: &Origin) -> Option<Vec<Segment>> {
-    let request = origin.request(Method::GET, Target::Object(path.clone()), "multipart-manifest=get");
+    let request = origin.request(
+        Method::GET,
+        Target::Object(path.clone()),
+        "multipart-manifest=get",
+    );
     let response = next.clone().at("slo").run(request).await;
     if !response.status().is_success() || !is_slo(response.headers()) {
         return None;
@@ -63,7 +71,12 @@ pub async fn object(mut request: Request, next: Next, path: ObjectPath) -> Respo
     let origin = Origin::of(&request);
     let is_head = *request.method() == Method::HEAD;
     let range = headers::text(request.headers(), RANGE.as_str()).map(str::to_owned);
-    let again = is_head.then(|| (origin.request(Method::GET, Target::Object(path.clone()), ""), next.clone()));
+    let again = is_head.then(|| {
+        (
+            origin.request(Method::GET, Target::Object(path.clone()), ""),
+            next.clone(),
+        )
+    });
     let response = next.clone().run(request).await;
     if !is_slo(response.headers()) || response.status() != StatusCode::OK {
         return with_own_etag(response);
@@ -71,14 +84,21 @@ pub async fn object(mut request: Request, next: Next, path: ObjectPath) -> Respo
     let (mut parts, body) = response.into_parts();
     drop_header(&mut parts.headers, "accept-ranges");
     let known = |name: &str| headers::text(&parts.headers, name).map(str::to_owned);
-    let (etag, size) = (known(SLO_ETAG), known(SLO_SIZE).and_then(|size| size.parse::<u64>().ok()));
+    let (etag, size) = (
+        known(SLO_ETAG),
+        known(SLO_SIZE).and_then(|size| size.parse::<u64>().ok()),
+    );
     let is_multipart = parts.headers.contains_key(MULTIPART);
     let segments = match (&etag, size, again) {
         // A HEAD needs only what stands in the metadata.
         (Some(_), Some(_), Some(_)) => Some(Vec::new()),
         (_, _, None) => read(body).await,
         (_, _, Some((mut request, next))) => {
-            retarget(&mut request, Target::Object(path.clone()), "multipart-manifest=get");
+            retarget(
+                &mut request,
+                Target::Object(path.clone()),
+                "multipart-manifest=get",
+            );
             read(next.run(request).await.into_body()).await
         }
     };
@@ -136,7 +156,9 @@ type Frame = VecDeque<(Content, ByteRange)>;
 fn frame(contents: Vec<Content>, window: ByteRange) -> Frame {
     let lengths: Vec<u64> = contents.iter().map(Content::len).collect();
     let slices = plan::slices(lengths.into_iter(), window);
-    slices.map(|slice| (contents[slice.index].clone(), slice.range)).collect()
+    slices
+        .map(|slice| (contents[slice.index].clone(), slice.range))
+        .collect()
 }
 
 /// A walk through a manifest and those within it.
@@ -161,19 +183,37 @@ fn pieces(walk: Walk) -> Pieces {
 impl Walk {
     async fn next_piece(&mut self) -> Result<Option<Piece>, SegmentError> {
         loop {
-            let Some(top) = self.frames.last_mut() else { return Ok(None) };
+            let Some(top) = self.frames.last_mut() else {
+                return Ok(None);
+            };
             let Some((content, window)) = top.pop_front() else {
                 self.frames.pop();
                 continue;
             };
             match content {
                 Content::Data(bytes) => {
-                    return Ok(Some(Piece::Data(bytes.slice(window.start as usize..window.end as usize))));
+                    return Ok(Some(Piece::Data(
+                        bytes.slice(window.start as usize..window.end as usize),
+                    )));
                 }
-                Content::Object { path, etag, size, range, is_manifest } => {
-                    let range = ByteRange { start: range.start + window.start, end: range.start + window.end };
+                Content::Object {
+                    path,
+                    etag,
+                    size,
+                    range,
+                    is_manifest,
+                } => {
+                    let range = ByteRange {
+                        start: range.start + window.start,
+                        end: range.start + window.end,
+                    };
                     if !is_manifest {
-                        return Ok(Some(Piece::Object(ObjectPiece { path, etag, size, range })));
+                        return Ok(Some(Piece::Object(ObjectPiece {
+                            path,
+                            etag,
+                            size,
+                            range,
+                        })));
                     }
                     self.enter(&path, range).await?;
                 }
@@ -186,7 +226,9 @@ impl Walk {
             return Err(SegmentError::Invalid("manifests are nested too deeply".into()));
         }
         let gone = || SegmentError::Invalid(format!("nested manifest {} cannot be read", path.path()));
-        let segments = segments_of(path, &self.next, &self.origin).await.ok_or_else(gone)?;
+        let segments = segments_of(path, &self.next, &self.origin)
+            .await
+            .ok_or_else(gone)?;
         let contents = segments.iter().map(|segment| segment.content(&self.account));
         let contents = contents.collect::<Option<Vec<Content>>>().ok_or_else(gone)?;
         self.frames.push(frame(contents, window));

@@ -25,7 +25,9 @@ pub async fn get(request: Request, next: Next) -> Response {
         None => page,
     };
     if parts.headers.contains_key(CONTENT_LENGTH) {
-        parts.headers.insert(CONTENT_LENGTH, HeaderValue::from(page.len()));
+        parts
+            .headers
+            .insert(CONTENT_LENGTH, HeaderValue::from(page.len()));
     }
     respond::with(parts.status, parts.headers, Body::full(page))
 }
@@ -34,8 +36,12 @@ pub async fn get(request: Request, next: Next) -> Response {
 fn split(page: &[u8]) -> Option<Vec<u8>> {
     let mut rows: Vec<Value> = serde_json::from_slice(page).ok()?;
     for row in &mut rows {
-        let Some(hash) = row.get("hash").and_then(Value::as_str) else { continue };
-        let Some((own, large)) = hash.split_once(MARK) else { continue };
+        let Some(hash) = row.get("hash").and_then(Value::as_str) else {
+            continue;
+        };
+        let Some((own, large)) = hash.split_once(MARK) else {
+            continue;
+        };
         let (own, large) = (own.to_owned(), format!("\"{large}\""));
         row["hash"] = own.into();
         row["slo_etag"] = large.into();
@@ -51,8 +57,14 @@ mod tests {
     fn the_two_etags_are_shown_apart() {
         let page = br#"[{"name":"a","hash":"e1; slo_etag=e2"},{"subdir":"b/"},{"name":"c","hash":"e3"}]"#;
         let rows: Vec<Value> = serde_json::from_slice(&split(page).unwrap()).unwrap();
-        assert_eq!((rows[0]["hash"].as_str(), rows[0]["slo_etag"].as_str()), (Some("e1"), Some("\"e2\"")));
-        assert_eq!((rows[2]["hash"].as_str(), rows[2].get("slo_etag")), (Some("e3"), None));
+        assert_eq!(
+            (rows[0]["hash"].as_str(), rows[0]["slo_etag"].as_str()),
+            (Some("e1"), Some("\"e2\""))
+        );
+        assert_eq!(
+            (rows[2]["hash"].as_str(), rows[2].get("slo_etag")),
+            (Some("e3"), None)
+        );
         assert_eq!(split(b"plain text; slo_etag=x"), None);
     }
 }

@@ -11,7 +11,10 @@ use serde_json::{Map, Value};
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Entry {
     /// Bytes to stand in the manifest, as base64.
-    Data { base64: String, length: u64 },
+    Data {
+        base64: String,
+        length: u64,
+    },
     Object(ObjectEntry),
 }
 
@@ -38,8 +41,11 @@ pub struct Found {
 
 /// Checks a manifest. The error is the body of a 400: one line for each entry that is wrong.
 pub fn parse(body: &[u8], own_path: &ObjectPath) -> Result<Vec<Entry>, String> {
-    let value: Value = serde_json::from_slice(body).map_err(|_| "Manifest must be valid JSON.\n".to_owned())?;
-    let Value::Array(items) = value else { return Err("Manifest must be a list.\n".into()) };
+    let value: Value =
+        serde_json::from_slice(body).map_err(|_| "Manifest must be valid JSON.\n".to_owned())?;
+    let Value::Array(items) = value else {
+        return Err("Manifest must be a list.\n".into());
+    };
     let count = items.len();
     let mut entries = Vec::with_capacity(count);
     let mut problems = String::new();
@@ -53,11 +59,17 @@ pub fn parse(body: &[u8], own_path: &ObjectPath) -> Result<Vec<Entry>, String> {
     if is_all_data {
         problems.push_str("Inline data segments require at least one object-backed segment.\n");
     }
-    if problems.is_empty() { Ok(entries) } else { Err(problems) }
+    if problems.is_empty() {
+        Ok(entries)
+    } else {
+        Err(problems)
+    }
 }
 
 fn entry(item: &Value, is_last: bool, own_path: &ObjectPath) -> Result<Entry, String> {
-    let Value::Object(map) = item else { return Err("not a JSON object".into()) };
+    let Value::Object(map) = item else {
+        return Err("not a JSON object".into());
+    };
     let (kind, allowed): (&str, &[&str]) = if map.contains_key("data") {
         ("data", &["data"])
     } else if map.contains_key("path") {
@@ -65,13 +77,23 @@ fn entry(item: &Value, is_last: bool, own_path: &ObjectPath) -> Result<Entry, St
     } else {
         return Err("expected keys to include one of 'data' or 'path'".into());
     };
-    let mut extra: Vec<&String> = map.keys().filter(|key| !allowed.contains(&key.as_str())).collect();
+    let mut extra: Vec<&String> = map
+        .keys()
+        .filter(|key| !allowed.contains(&key.as_str()))
+        .collect();
     extra.sort();
     if !extra.is_empty() {
-        let extra: Vec<String> = extra.into_iter().map(|key| Value::from(key.as_str()).to_string()).collect();
+        let extra: Vec<String> = extra
+            .into_iter()
+            .map(|key| Value::from(key.as_str()).to_string())
+            .collect();
         return Err(format!("extraneous keys {}", extra.join(", ")));
     }
-    if kind == "data" { data_entry(map) } else { object_entry(map, is_last, own_path).map(Entry::Object) }
+    if kind == "data" {
+        data_entry(map)
+    } else {
+        object_entry(map, is_last, own_path).map(Entry::Object)
+    }
 }
 
 fn data_entry(map: &Map<String, Value>) -> Result<Entry, String> {
@@ -80,12 +102,22 @@ fn data_entry(map: &Map<String, Value>) -> Result<Entry, String> {
     match bytes {
         None => Err("data must be valid base64".into()),
         Some(bytes) if bytes.is_empty() => Err("too small; each segment must be at least 1 byte.".into()),
-        Some(bytes) => Ok(Entry::Data { base64: STANDARD.encode(&bytes), length: bytes.len() as u64 }),
+        Some(bytes) => Ok(Entry::Data {
+            base64: STANDARD.encode(&bytes),
+            length: bytes.len() as u64,
+        }),
     }
 }
 
-fn object_entry(map: &Map<String, Value>, is_last: bool, own_path: &ObjectPath) -> Result<ObjectEntry, String> {
-    let written = map.get("path").and_then(Value::as_str).ok_or("\"path\" must be a string")?;
+fn object_entry(
+    map: &Map<String, Value>,
+    is_last: bool,
+    own_path: &ObjectPath,
+) -> Result<ObjectEntry, String> {
+    let written = map
+        .get("path")
+        .and_then(Value::as_str)
+        .ok_or("\"path\" must be a string")?;
     let etag = match map.get("etag") {
         None | Some(Value::Null) => None,
         Some(Value::String(etag)) => Some(etag.trim_matches('"').to_owned()),
@@ -110,7 +142,9 @@ fn object_entry(map: &Map<String, Value>, is_last: bool, own_path: &ObjectPath) 
         Some(Value::String(text)) if text.is_empty() => None,
         Some(Value::String(text)) => {
             let specs = parse_ranges(&format!("bytes={text}")).ok_or("invalid range")?;
-            let [spec] = specs.as_slice() else { return Err("multiple ranges (only one allowed)".into()) };
+            let [spec] = specs.as_slice() else {
+                return Err("multiple ranges (only one allowed)".into());
+            };
             if size_bytes.is_some_and(|size| cut(*spec, size).is_none()) {
                 return Err("unsatisfiable range".into());
             }
@@ -118,7 +152,13 @@ fn object_entry(map: &Map<String, Value>, is_last: bool, own_path: &ObjectPath) 
         }
         Some(_) => return Err("invalid range".into()),
     };
-    Ok(ObjectEntry { written_path: written.to_owned(), path, etag, size_bytes, range })
+    Ok(ObjectEntry {
+        written_path: written.to_owned(),
+        path,
+        etag,
+        size_bytes,
+        range,
+    })
 }
 
 fn segment_path(written: &str, account: &AccountName) -> Option<ObjectPath> {
@@ -187,7 +227,9 @@ mod tests {
     use martlet_protocol::name::Target;
 
     fn own() -> ObjectPath {
-        let Ok(Target::Object(path)) = Target::parse("a/c/manifest") else { panic!() };
+        let Ok(Target::Object(path)) = Target::parse("a/c/manifest") else {
+            panic!()
+        };
         path
     }
 
@@ -200,7 +242,10 @@ mod tests {
         for (body, count) in [
             (r#"[]"#, 0),
             (r#"[{"path": "/c/o"}]"#, 1),
-            (r#"[{"path": "c/o", "etag": null, "size_bytes": "12", "range": "0-3"}]"#, 1),
+            (
+                r#"[{"path": "c/o", "etag": null, "size_bytes": "12", "range": "0-3"}]"#,
+                1,
+            ),
             (r#"[{"path": "/c/o", "size_bytes": 0}]"#, 1),
             (r#"[{"data": "YWJj"}, {"path": "/c/o"}]"#, 2),
         ] {
@@ -214,24 +259,48 @@ mod tests {
             ("junk", "Manifest must be valid JSON.\n"),
             ("{}", "Manifest must be a list.\n"),
             ("[1]", "Index 0: not a JSON object\n"),
-            ("[{}]", "Index 0: expected keys to include one of 'data' or 'path'\n"),
-            (r#"[{"path":"/c/o","x":1,"a":2}]"#, "Index 0: extraneous keys \"a\", \"x\"\n"),
+            (
+                "[{}]",
+                "Index 0: expected keys to include one of 'data' or 'path'\n",
+            ),
+            (
+                r#"[{"path":"/c/o","x":1,"a":2}]"#,
+                "Index 0: extraneous keys \"a\", \"x\"\n",
+            ),
             (r#"[{"path":1}]"#, "Index 0: \"path\" must be a string\n"),
-            (r#"[{"path":"/c/o","etag":1}]"#, "Index 0: \"etag\" must be a string or null (if provided)\n"),
+            (
+                r#"[{"path":"/c/o","etag":1}]"#,
+                "Index 0: \"etag\" must be a string or null (if provided)\n",
+            ),
             (
                 r#"[{"path":"/c/"}]"#,
                 "Index 0: path does not refer to an object. Path must be of the form /container/object.\n",
             ),
-            (r#"[{"path":"/c/o","size_bytes":"x"}]"#, "Index 0: invalid size_bytes\n"),
-            (r#"[{"path":"/c/o","size_bytes":-1}]"#, "Index 0: invalid size_bytes\n"),
+            (
+                r#"[{"path":"/c/o","size_bytes":"x"}]"#,
+                "Index 0: invalid size_bytes\n",
+            ),
+            (
+                r#"[{"path":"/c/o","size_bytes":-1}]"#,
+                "Index 0: invalid size_bytes\n",
+            ),
             (
                 r#"[{"path":"/c/o","size_bytes":0},{"path":"/c/p"}]"#,
                 "Index 0: too small; each segment must be at least 1 byte.\n",
             ),
-            (r#"[{"path":"/c/manifest"}]"#, "Index 0: manifest must not include itself as a segment\n"),
+            (
+                r#"[{"path":"/c/manifest"}]"#,
+                "Index 0: manifest must not include itself as a segment\n",
+            ),
             (r#"[{"path":"/c/o","range":"x"}]"#, "Index 0: invalid range\n"),
-            (r#"[{"path":"/c/o","range":"1-2,3-4"}]"#, "Index 0: multiple ranges (only one allowed)\n"),
-            (r#"[{"path":"/c/o","range":"9-","size_bytes":5}]"#, "Index 0: unsatisfiable range\n"),
+            (
+                r#"[{"path":"/c/o","range":"1-2,3-4"}]"#,
+                "Index 0: multiple ranges (only one allowed)\n",
+            ),
+            (
+                r#"[{"path":"/c/o","range":"9-","size_bytes":5}]"#,
+                "Index 0: unsatisfiable range\n",
+            ),
             (
                 r#"[{"data":"***"},{"path":"/c/o"}]"#,
                 "Index 0: data must be valid base64\n",
@@ -244,10 +313,13 @@ mod tests {
                 r#"[{"data":"YQ=="}]"#,
                 "Inline data segments require at least one object-backed segment.\n",
             ),
-            (r#"[{"path":"x"},1]"#, concat!(
-                "Index 0: path does not refer to an object. Path must be of the form /container/object.\n",
-                "Index 1: not a JSON object\n"
-            )),
+            (
+                r#"[{"path":"x"},1]"#,
+                concat!(
+                    "Index 0: path does not refer to an object. Path must be of the form /container/object.\n",
+                    "Index 1: not a JSON object\n"
+                ),
+            ),
         ] {
             assert_eq!(check(body), Err(problem.into()), "{body}");
         }
@@ -264,20 +336,36 @@ mod tests {
         };
         let check = |body: &str, is_last: bool| {
             let entries = parse(body.as_bytes(), &own()).unwrap();
-            let Entry::Object(entry) = &entries[0] else { panic!() };
+            let Entry::Object(entry) = &entries[0] else {
+                panic!()
+            };
             verify(entry, &found, is_last).map(|segment| segment.range)
         };
-        assert_eq!(check(r#"[{"path":"/c/o","etag":"e","size_bytes":10}]"#, true), Ok(None));
-        assert_eq!(check(r#"[{"path":"/c/o","range":"2-"}]"#, true), Ok(Some("2-9".into())));
+        assert_eq!(
+            check(r#"[{"path":"/c/o","etag":"e","size_bytes":10}]"#, true),
+            Ok(None)
+        );
+        assert_eq!(
+            check(r#"[{"path":"/c/o","range":"2-"}]"#, true),
+            Ok(Some("2-9".into()))
+        );
         assert_eq!(check(r#"[{"path":"/c/o","range":"0-9"}]"#, true), Ok(None));
-        assert_eq!(check(r#"[{"path":"/c/o","range":"10-"}]"#, true), Err(vec!["Unsatisfiable Range"]));
+        assert_eq!(
+            check(r#"[{"path":"/c/o","range":"10-"}]"#, true),
+            Err(vec!["Unsatisfiable Range"])
+        );
         assert_eq!(
             check(r#"[{"path":"/c/o","etag":"x","size_bytes":9}]"#, true),
             Err(vec!["Size Mismatch", "Etag Mismatch"])
         );
-        let empty = Found { length: 0, ..found.clone() };
+        let empty = Found {
+            length: 0,
+            ..found.clone()
+        };
         let entries = parse(br#"[{"path":"/c/o"}]"#, &own()).unwrap();
-        let Entry::Object(entry) = &entries[0] else { panic!() };
+        let Entry::Object(entry) = &entries[0] else {
+            panic!()
+        };
         assert!(verify(entry, &empty, true).is_ok());
         assert!(verify(entry, &empty, false).is_err());
     }

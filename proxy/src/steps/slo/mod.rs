@@ -33,7 +33,9 @@ pub const SLO_SIZE: &str = "x-object-sysmeta-slo-size";
 pub const MULTIPART: &str = "x-object-sysmeta-martlet-multipart";
 
 pub async fn run(request: Request, next: Next) -> Response {
-    let Some(target) = target(&request) else { return next.run(request).await };
+    let Some(target) = target(&request) else {
+        return next.run(request).await;
+    };
     let path = match &*target {
         Target::Object(path) => path.clone(),
         Target::Container(_) if *request.method() == Method::GET => return listing::get(request, next).await,
@@ -46,11 +48,13 @@ pub async fn run(request: Request, next: Next) -> Response {
         ("DELETE", "delete") => delete::delete(request, next, path).await,
         ("GET" | "HEAD", "get") => get::manifest(request, next, query.get("format") == Some("raw")).await,
         ("GET" | "HEAD", _) => get::object(request, next, path).await,
-        ("PUT" | "POST", _) if request.headers().contains_key(header::X_STATIC_LARGE_OBJECT) => answer::words(
-            StatusCode::BAD_REQUEST,
-            "X-Static-Large-Object is a reserved header. To create a static large object add query param \
+        ("PUT" | "POST", _) if request.headers().contains_key(header::X_STATIC_LARGE_OBJECT) => {
+            answer::words(
+                StatusCode::BAD_REQUEST,
+                "X-Static-Large-Object is a reserved header. To create a static large object add query param \
              multipart-manifest=put.",
-        ),
+            )
+        }
         ("PUT" | "DELETE", _) => parts::replacing(request, next, path).await,
         _ => next.run(request).await,
     }

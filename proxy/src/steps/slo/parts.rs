@@ -15,7 +15,11 @@ pub async fn replacing(request: Request, next: Next, path: ObjectPath) -> Respon
     if own.is_some() {
         next.edge().without_parts.invalidate(&bucket_key(&path)).await;
     }
-    let parts = if may_have_parts(&next, &path).await { parts_of(&next, &origin, &path, own).await } else { None };
+    let parts = if may_have_parts(&next, &path).await {
+        parts_of(&next, &origin, &path, own).await
+    } else {
+        None
+    };
     let response = next.clone().run(request).await;
     if let Some(parts) = parts.filter(|_| response.status().is_success()) {
         let at_once = next.edge().config.slo.delete_concurrency.max(1);
@@ -28,7 +32,10 @@ pub async fn replacing(request: Request, next: Next, path: ObjectPath) -> Respon
             let mut deletions = stream::iter(deletions).buffer_unordered(at_once);
             while let Some(response) = deletions.next().await {
                 if response.status().is_server_error() {
-                    tracing::warn!(status = response.status().as_u16(), "a part of a replaced upload was not deleted");
+                    tracing::warn!(
+                        status = response.status().as_u16(),
+                        "a part of a replaced upload was not deleted"
+                    );
                 }
             }
         });
@@ -43,13 +50,18 @@ fn bucket_key(path: &ObjectPath) -> String {
 /// The container that holds the parts of a bucket's uploads.
 fn parts_container(path: &ObjectPath) -> Option<ContainerPath> {
     let container = ContainerName::new(format!("\0mpu\0{}", path.container)).ok()?;
-    Some(ContainerPath { account: path.account.clone(), container })
+    Some(ContainerPath {
+        account: path.account.clone(),
+        container,
+    })
 }
 
 /// Whether anything was ever uploaded in parts to this bucket. That nothing was is remembered for a short while, so that
 /// ordinary writes do not ask each time.
 async fn may_have_parts(next: &Next, path: &ObjectPath) -> bool {
-    let Some(container) = parts_container(path) else { return false };
+    let Some(container) = parts_container(path) else {
+        return false;
+    };
     let edge = next.edge();
     let key = bucket_key(path);
     if path.container.starts_with('\0') || edge.without_parts.get(&key).await.is_some() {
@@ -63,8 +75,17 @@ async fn may_have_parts(next: &Next, path: &ObjectPath) -> bool {
 }
 
 /// The parts of the upload that stands under a path now, unless it is the one that is being stored (again).
-async fn parts_of(next: &Next, origin: &Origin, path: &ObjectPath, own: Option<String>) -> Option<Vec<ObjectPath>> {
-    let request = origin.request(Method::HEAD, Target::Object(path.clone()), "multipart-manifest=get");
+async fn parts_of(
+    next: &Next,
+    origin: &Origin,
+    path: &ObjectPath,
+    own: Option<String>,
+) -> Option<Vec<ObjectPath>> {
+    let request = origin.request(
+        Method::HEAD,
+        Target::Object(path.clone()),
+        "multipart-manifest=get",
+    );
     let head = next.clone().run(request).await;
     let stored = headers::text(head.headers(), MULTIPART)?;
     if own.as_deref() == Some(stored) {

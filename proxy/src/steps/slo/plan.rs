@@ -16,18 +16,20 @@ pub struct Slice {
 /// the slices' lengths sum to the window's, cut to the whole.
 pub fn slices(lengths: impl Iterator<Item = u64>, window: ByteRange) -> impl Iterator<Item = Slice> {
     let mut position: u64 = 0;
-    lengths.enumerate().map_while(move |(index, length)| {
-        let (start, end) = (position, position.saturating_add(length));
-        position = end;
-        (start < window.end).then(|| Slice {
-            index,
-            range: ByteRange {
-                start: window.start.clamp(start, end) - start,
-                end: window.end.clamp(start, end) - start,
-            },
+    lengths
+        .enumerate()
+        .map_while(move |(index, length)| {
+            let (start, end) = (position, position.saturating_add(length));
+            position = end;
+            (start < window.end).then(|| Slice {
+                index,
+                range: ByteRange {
+                    start: window.start.clamp(start, end) - start,
+                    end: window.end.clamp(start, end) - start,
+                },
+            })
         })
-    })
-    .filter(|slice| !slice.range.is_empty())
+        .filter(|slice| !slice.range.is_empty())
 }
 
 #[cfg(test)]
@@ -57,11 +59,15 @@ mod tests {
     fn joined_slices_are_the_window() {
         let mut random = StdRng::seed_from_u64(7);
         for _ in 0..2_000 {
-            let lengths: Vec<u64> =
-                (0..random.random_range(0..12)).map(|_| random.random_range(0..20)).collect();
+            let lengths: Vec<u64> = (0..random.random_range(0..12))
+                .map(|_| random.random_range(0..20))
+                .collect();
             // Each byte of the whole, as (segment, offset in it).
-            let whole: Vec<(usize, u64)> =
-                lengths.iter().enumerate().flat_map(|(i, length)| (0..*length).map(move |at| (i, at))).collect();
+            let whole: Vec<(usize, u64)> = lengths
+                .iter()
+                .enumerate()
+                .flat_map(|(i, length)| (0..*length).map(move |at| (i, at)))
+                .collect();
             let start = random.random_range(0..=whole.len() as u64);
             let end = random.random_range(start..=whole.len() as u64 + 3);
             let found: Vec<(usize, u64)> = cut(&lengths, start, end)

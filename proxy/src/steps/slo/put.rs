@@ -25,7 +25,11 @@ const MAX_MULTIPART_SEGMENTS: usize = 10_000;
 pub async fn put(mut request: Request, next: Next, path: ObjectPath) -> Response {
     let is_multipart = request.headers().contains_key(MULTIPART);
     let config = &next.edge().config.slo;
-    let max_segments = if is_multipart { MAX_MULTIPART_SEGMENTS } else { config.max_manifest_segments };
+    let max_segments = if is_multipart {
+        MAX_MULTIPART_SEGMENTS
+    } else {
+        config.max_manifest_segments
+    };
     let body = std::mem::take(request.body_mut());
     let bytes = match collect(body, config.max_manifest_size).await {
         Ok(bytes) => bytes,
@@ -34,7 +38,9 @@ pub async fn put(mut request: Request, next: Next, path: ObjectPath) -> Response
             return answer::words(StatusCode::PAYLOAD_TOO_LARGE, words);
         }
         Err(CollectError::Body(BodyError::Timeout)) => return answer::status(StatusCode::REQUEST_TIMEOUT),
-        Err(CollectError::Body(_)) => return answer::words(StatusCode::BAD_REQUEST, "The manifest broke off"),
+        Err(CollectError::Body(_)) => {
+            return answer::words(StatusCode::BAD_REQUEST, "The manifest broke off");
+        }
     };
     let entries = match manifest::parse(&bytes, &path) {
         Ok(entries) if entries.len() > max_segments => {
@@ -50,15 +56,21 @@ pub async fn put(mut request: Request, next: Next, path: ObjectPath) -> Response
         Err(errors) => return refuse(&request, errors),
     };
     let etag = stored::etag(&segments);
-    let claimed = headers::text(request.headers(), ETAG.as_str()).map(|claimed| claimed.trim_matches('"').to_owned());
+    let claimed =
+        headers::text(request.headers(), ETAG.as_str()).map(|claimed| claimed.trim_matches('"').to_owned());
     if claimed.is_some_and(|claimed| claimed != etag) {
         return answer::status(StatusCode::UNPROCESSABLE_ENTITY);
     }
     let contents = segments.iter().map(|segment| segment.content(&path.account));
-    let Some(size) = contents.map(|content| content.map(|content| content.len())).sum::<Option<u64>>() else {
+    let Some(size) = contents
+        .map(|content| content.map(|content| content.len()))
+        .sum::<Option<u64>>()
+    else {
         return answer::words(StatusCode::BAD_REQUEST, "Invalid SLO Manifest File");
     };
-    let Ok(json) = serde_json::to_vec(&segments) else { return answer::status(StatusCode::INTERNAL_SERVER_ERROR) };
+    let Ok(json) = serde_json::to_vec(&segments) else {
+        return answer::status(StatusCode::INTERNAL_SERVER_ERROR);
+    };
 
     let own_etag = hex::encode(Md5::digest(&json));
     let map = request.headers_mut();
@@ -70,7 +82,11 @@ pub async fn put(mut request: Request, next: Next, path: ObjectPath) -> Response
     headers::set(map, SLO_SIZE, &size.to_string());
     headers::set(map, header::OVERRIDE_SIZE, &size.to_string());
     if !map.contains_key(header::OVERRIDE_ETAG) {
-        headers::set(map, header::OVERRIDE_ETAG, &format!("{own_etag}; slo_etag={etag}"));
+        headers::set(
+            map,
+            header::OVERRIDE_ETAG,
+            &format!("{own_etag}; slo_etag={etag}"),
+        );
     }
     *request.body_mut() = Body::full(json);
     retarget(&mut request, Target::Object(path.clone()), "");
@@ -96,7 +112,10 @@ async fn check(
         let (next, origin) = (next.at("slo"), origin.clone());
         async move {
             match entry {
-                Entry::Data { base64, .. } => Ok(Segment { data: Some(base64), ..Segment::default() }),
+                Entry::Data { base64, .. } => Ok(Segment {
+                    data: Some(base64),
+                    ..Segment::default()
+                }),
                 Entry::Object(entry) => {
                     let found = if is_multipart { told(&entry) } else { None };
                     let found = match found {
@@ -107,15 +126,20 @@ async fn check(
                     match found {
                         Err(status) => Err(vec![(name, status)]),
                         Ok(found) => manifest::verify(&entry, &found, is_last).map_err(|problems| {
-                            problems.into_iter().map(|problem| (name.clone(), problem.to_owned())).collect()
+                            problems
+                                .into_iter()
+                                .map(|problem| (name.clone(), problem.to_owned()))
+                                .collect()
                         }),
                     }
                 }
             }
         }
     });
-    let outcomes: Vec<Result<Segment, Errors>> =
-        stream::iter(looks).buffered(next.edge().config.slo.concurrency.max(1)).collect().await;
+    let outcomes: Vec<Result<Segment, Errors>> = stream::iter(looks)
+        .buffered(next.edge().config.slo.concurrency.max(1))
+        .collect()
+        .await;
     let mut segments = Vec::with_capacity(count);
     let mut errors = Errors::new();
     for outcome in outcomes {
@@ -124,7 +148,11 @@ async fn check(
             Err(problems) => errors.extend(problems),
         }
     }
-    if errors.is_empty() { Ok(segments) } else { Err(errors) }
+    if errors.is_empty() {
+        Ok(segments)
+    } else {
+        Err(errors)
+    }
 }
 
 /// The S3 door has just listed its parts itself: what it says of them is taken.
@@ -147,7 +175,9 @@ async fn look(entry: &ObjectEntry, next: Next, origin: &Origin) -> Result<Found,
     }
     let map = response.headers();
     let text = |name: &str| headers::text(map, name).unwrap_or("");
-    let length = text("content-length").parse().map_err(|_| answer::line(StatusCode::SERVICE_UNAVAILABLE))?;
+    let length = text("content-length")
+        .parse()
+        .map_err(|_| answer::line(StatusCode::SERVICE_UNAVAILABLE))?;
     let moment = Timestamp::parse(text(header::X_TIMESTAMP)).unwrap_or_default();
     Ok(Found {
         length,
@@ -160,8 +190,14 @@ async fn look(entry: &ObjectEntry, next: Next, origin: &Origin) -> Result<Found,
 
 fn refuse(request: &Request, errors: Errors) -> Response {
     let accept = headers::text(request.headers(), ACCEPT.as_str());
-    let format = accept::best_match(accept, &OFFERS).ok().flatten().unwrap_or(OFFERS[0]);
-    let report = Report { fields: vec![("Response Status", json!("400 Bad Request"))], errors };
+    let format = accept::best_match(accept, &OFFERS)
+        .ok()
+        .flatten()
+        .unwrap_or(OFFERS[0]);
+    let report = Report {
+        fields: vec![("Response Status", json!("400 Bad Request"))],
+        errors,
+    };
     let mut response = respond::text(StatusCode::BAD_REQUEST, report.write(format, "create"));
     headers::set(response.headers_mut(), CONTENT_TYPE.as_str(), format);
     response

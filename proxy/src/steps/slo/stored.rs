@@ -38,7 +38,13 @@ pub struct Segment {
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Content {
     Data(Bytes),
-    Object { path: ObjectPath, etag: Option<String>, size: u64, range: ByteRange, is_manifest: bool },
+    Object {
+        path: ObjectPath,
+        etag: Option<String>,
+        size: u64,
+        range: ByteRange,
+        is_manifest: bool,
+    },
 }
 
 impl Content {
@@ -68,11 +74,20 @@ impl Segment {
             Some(range) => {
                 let (first, last) = range.split_once('-')?;
                 let (start, last) = (first.parse::<u64>().ok()?, last.parse::<u64>().ok()?);
-                ByteRange { start, end: last.checked_add(1).filter(|end| *end > start)? }
+                ByteRange {
+                    start,
+                    end: last.checked_add(1).filter(|end| *end > start)?,
+                }
             }
         };
         let path = self.path(account)?;
-        Some(Content::Object { path, etag: self.hash.clone(), size, range, is_manifest: self.sub_slo })
+        Some(Content::Object {
+            path,
+            etag: self.hash.clone(),
+            size,
+            range,
+            is_manifest: self.sub_slo,
+        })
     }
 
     /// Swift notes the length of a nested large object in its content type.
@@ -81,7 +96,10 @@ impl Segment {
             .content_type
             .as_deref()
             .filter(|_| self.sub_slo)
-            .and_then(|kind| kind.split(';').find_map(|item| item.trim().strip_prefix("swift_bytes=")?.parse().ok()));
+            .and_then(|kind| {
+                kind.split(';')
+                    .find_map(|item| item.trim().strip_prefix("swift_bytes=")?.parse().ok())
+            });
         noted.or(self.bytes)
     }
 
@@ -123,7 +141,8 @@ pub fn raw(segments: &[Segment]) -> Vec<u8> {
         .map(|segment| match &segment.data {
             Some(data) => json!({"data": data}),
             None => {
-                let mut shown = json!({"path": segment.name, "size_bytes": segment.bytes, "etag": segment.hash});
+                let mut shown =
+                    json!({"path": segment.name, "size_bytes": segment.bytes, "etag": segment.hash});
                 if let Some(range) = &segment.range {
                     shown["range"] = json!(range);
                 }
@@ -154,9 +173,17 @@ mod tests {
             {"data": "YWJj"}
         ]"#;
         let segments = parse(json).unwrap();
-        let contents: Vec<Content> = segments.iter().map(|segment| segment.content(&account()).unwrap()).collect();
-        assert_eq!(contents.iter().map(Content::len).collect::<Vec<_>>(), [10, 4, 77, 3]);
-        let Content::Object { path, range, .. } = &contents[1] else { panic!() };
+        let contents: Vec<Content> = segments
+            .iter()
+            .map(|segment| segment.content(&account()).unwrap())
+            .collect();
+        assert_eq!(
+            contents.iter().map(Content::len).collect::<Vec<_>>(),
+            [10, 4, 77, 3]
+        );
+        let Content::Object { path, range, .. } = &contents[1] else {
+            panic!()
+        };
         assert_eq!((path.path().as_str(), range.start, range.end), ("/a/c/o2", 2, 6));
         assert_eq!(contents[3], Content::Data(Bytes::from_static(b"abc")));
         let kept: Vec<Segment> = parse(&serde_json::to_vec(&segments).unwrap()).unwrap();
@@ -175,9 +202,15 @@ mod tests {
             ..Segment::default()
         };
         // md5("ab:2-5;900150983cd24fb0d6963f7d28e17f72"): the last is md5("abc").
-        let data = Segment { data: Some("YWJj".into()), ..Segment::default() };
+        let data = Segment {
+            data: Some("YWJj".into()),
+            ..Segment::default()
+        };
         let direct = hex::encode(Md5::digest(b"ab:2-5;900150983cd24fb0d6963f7d28e17f72"));
-        assert_eq!(etag(&[segment("a", None), segment("b", Some("2-5")), data]), direct);
+        assert_eq!(
+            etag(&[segment("a", None), segment("b", Some("2-5")), data]),
+            direct
+        );
     }
 
     #[test]
@@ -192,7 +225,11 @@ mod tests {
             r#"[{"data": "***"}]"#,
             r#"[{}]"#,
         ] {
-            assert_eq!(parse(bad.as_bytes()).unwrap()[0].content(&account()), None, "{bad}");
+            assert_eq!(
+                parse(bad.as_bytes()).unwrap()[0].content(&account()),
+                None,
+                "{bad}"
+            );
         }
     }
 }

@@ -42,13 +42,27 @@ impl Guard {
         referer: Option<String>,
     ) -> Self {
         let standing = standing(users, identity.as_deref(), &method, &target);
-        Guard { standing, identity, method, target, referer, account_right: None }
+        Guard {
+            standing,
+            identity,
+            method,
+            target,
+            referer,
+            account_right: None,
+        }
     }
 
     /// For requests the cluster makes in its own name.
     pub fn open(method: Method, target: Arc<Target>) -> Self {
         let standing = Standing::Owner;
-        Guard { standing, identity: None, method, target, referer: None, account_right: None }
+        Guard {
+            standing,
+            identity: None,
+            method,
+            target,
+            referer: None,
+            account_right: None,
+        }
     }
 
     /// Whether the account's ACL could change anything, so that it is worth reading.
@@ -86,13 +100,20 @@ impl Guard {
             Some(AccountRight::ReadOnly) if is_read => return true,
             Some(_) | None => {}
         }
-        let Some(acl) = container_acl.filter(|acl| !acl.is_empty()).map(ContainerAcl::parse) else {
+        let Some(acl) = container_acl
+            .filter(|acl| !acl.is_empty())
+            .map(ContainerAcl::parse)
+        else {
             return false;
         };
         let is_object = matches!(*self.target, Target::Object(_));
         let by_referrer =
             is_read && acl.allows_referrer(self.referer.as_deref()) && (is_object || acl.allows_listings());
-        by_referrer || self.identity.as_ref().is_some_and(|identity| acl.names_any_of(&identity.groups))
+        by_referrer
+            || self
+                .identity
+                .as_ref()
+                .is_some_and(|identity| acl.names_any_of(&identity.groups))
     }
 }
 
@@ -113,11 +134,15 @@ fn is_read(method: &Method) -> bool {
 
 fn standing(users: &Users, identity: Option<&Identity>, method: &Method, target: &Target) -> Standing {
     let account = target.account();
-    let Some(family) = users.family(account) else { return Standing::Refused };
+    let Some(family) = users.family(account) else {
+        return Standing::Refused;
+    };
     if *method == Method::OPTIONS {
         return Standing::Allowed;
     }
-    let Some(identity) = identity else { return Standing::AskAcls };
+    let Some(identity) = identity else {
+        return Standing::AskAcls;
+    };
     let is_enterable = !family.is_bare && !family.is_dot_account;
     if identity.is_reseller_admin && is_enterable {
         return Standing::Owner;
@@ -144,7 +169,13 @@ mod tests {
         let users = sample();
         let identity = user.map(|(name, key)| users.login(name, key).unwrap());
         let target = Arc::new(Target::parse(path).unwrap());
-        Guard::new(&users, identity, method.clone(), target, referer.map(str::to_owned))
+        Guard::new(
+            &users,
+            identity,
+            method.clone(),
+            target,
+            referer.map(str::to_owned),
+        )
     }
 
     fn status(guard: &Guard, acl: Option<&str>) -> u16 {
@@ -156,7 +187,9 @@ mod tests {
             account: None,
             is_listing: matches!(*guard.target, Target::Container(_)),
         };
-        guard.authorize(need).map_or_else(|refusal| refusal.status().as_u16(), |()| 200)
+        guard
+            .authorize(need)
+            .map_or_else(|refusal| refusal.status().as_u16(), |()| 200)
     }
 
     const TESTER: Option<(&str, &str)> = Some(("test:tester", "testing"));
@@ -228,7 +261,11 @@ mod tests {
             let mut guard = guard(TESTER3, &method, path, None);
             assert!(guard.wants_account_acl());
             guard.read_account_acl(&format!("{{\"{right}\":[\"test:tester3\"]}}"));
-            assert_eq!((status(&guard, None), guard.is_owner()), (expected, is_owner), "{right} {method} {path}");
+            assert_eq!(
+                (status(&guard, None), guard.is_owner()),
+                (expected, is_owner),
+                "{right} {method} {path}"
+            );
         }
         assert!(!guard(None, &Method::GET, "AUTH_test", None).wants_account_acl());
     }

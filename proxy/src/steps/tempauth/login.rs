@@ -31,7 +31,10 @@ pub fn answer(edge: &Edge, request: &Request, rest: &str) -> Response {
         .map(str::to_owned)
         .or_else(|| request.uri().authority().map(|authority| authority.to_string()))
         .unwrap_or_else(|| "127.0.0.1:8080".into());
-    let url = format!("{scheme}://{host}/v1/{}", percent::quote_segment(&identity.account));
+    let url = format!(
+        "{scheme}://{host}/v1/{}",
+        percent::quote_segment(&identity.account)
+    );
     let mut response = respond::text(StatusCode::OK, "");
     let out = response.headers_mut();
     headers::set(out, "x-auth-token", &token);
@@ -96,7 +99,11 @@ fn credentials(headers: &HeaderMap, rest: &str) -> Result<Credentials, Refusal> 
             let Some((account, user)) = named.and_then(|user| user.split_once(':')) else {
                 return Err(Refusal::Denied("unknown".into()));
             };
-            complete(account.to_owned(), user.to_owned(), text("x-auth-key").or(text("x-storage-pass")))
+            complete(
+                account.to_owned(),
+                user.to_owned(),
+                text("x-auth-key").or(text("x-storage-pass")),
+            )
         }
         _ => Err(Refusal::BadRequest),
     }
@@ -104,9 +111,11 @@ fn credentials(headers: &HeaderMap, rest: &str) -> Result<Credentials, Refusal> 
 
 fn complete(account: String, user: String, key: Option<&str>) -> Result<Credentials, Refusal> {
     match key {
-        Some(key) if !account.is_empty() && !user.is_empty() => {
-            Ok(Credentials { account, user, key: key.to_owned() })
-        }
+        Some(key) if !account.is_empty() && !user.is_empty() => Ok(Credentials {
+            account,
+            user,
+            key: key.to_owned(),
+        }),
         _ if account.is_empty() => Err(Refusal::Denied("unknown".into())),
         _ => Err(Refusal::Denied(account)),
     }
@@ -134,7 +143,13 @@ mod tests {
         assert_eq!(check("auth", &storage), good());
         assert_eq!(check("v1.0/", &storage), good());
         assert_eq!(check("v1/test/auth", &auth), good());
-        assert_eq!(check("v1/test/auth", &[("x-storage-user", "tester"), ("x-storage-pass", "testing")]), good());
+        assert_eq!(
+            check(
+                "v1/test/auth",
+                &[("x-storage-user", "tester"), ("x-storage-pass", "testing")]
+            ),
+            good()
+        );
         let denied = |realm: &str| Err(Refusal::Denied(realm.into()));
         assert_eq!(check("v1.0", &[]), denied("unknown"));
         assert_eq!(check("v1.0", &[("x-auth-user", "test")]), denied("unknown"));

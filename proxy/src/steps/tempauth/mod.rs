@@ -17,7 +17,11 @@ use std::sync::Arc;
 
 pub async fn run(mut request: Request, next: Next) -> Response {
     let edge = next.edge();
-    if let Some(rest) = request.uri().path().strip_prefix(edge.config.tempauth.auth_prefix.as_str()) {
+    if let Some(rest) = request
+        .uri()
+        .path()
+        .strip_prefix(edge.config.tempauth.auth_prefix.as_str())
+    {
         return login::answer(edge, &request, rest);
     }
     match caller(edge, &request) {
@@ -52,7 +56,9 @@ fn caller(edge: &crate::Edge, request: &Request) -> Caller {
         return Caller::Nobody;
     }
     let now_secs = edge.clock.now().secs();
-    let Some(identity) = edge.tokens.find(token, now_secs) else { return Caller::BadToken };
+    let Some(identity) = edge.tokens.find(token, now_secs) else {
+        return Caller::BadToken;
+    };
     let service = text(header::X_SERVICE_TOKEN).and_then(|token| edge.tokens.find(token, now_secs));
     match service {
         None => Caller::User(identity),

@@ -28,7 +28,12 @@ struct Granted {
 
 impl Tokens {
     pub fn new(prefix: String, life_secs: u64, max_tokens: usize) -> Self {
-        Tokens { prefix, life_secs, max_tokens: max_tokens.max(1), held: RwLock::default() }
+        Tokens {
+            prefix,
+            life_secs,
+            max_tokens: max_tokens.max(1),
+            held: RwLock::default(),
+        }
     }
 
     /// Whether a token looks as if this service had given it.
@@ -47,7 +52,10 @@ impl Tokens {
     pub fn grant(&self, identity: &Arc<Identity>, now_secs: u64, renew: bool) -> (String, u64) {
         let mut held = self.held.write().unwrap_or_else(|poisoned| poisoned.into_inner());
         if let Some(token) = held.by_user.get(&identity.user).cloned() {
-            let expires_secs = held.by_token.get(&token).map_or(0, |granted| granted.expires_secs);
+            let expires_secs = held
+                .by_token
+                .get(&token)
+                .map_or(0, |granted| granted.expires_secs);
             if !renew && expires_secs > now_secs {
                 return (token, expires_secs - now_secs);
             }
@@ -56,7 +64,13 @@ impl Tokens {
         held.make_room(self.max_tokens, now_secs);
         let token = format!("{}tk{:032x}", self.prefix, rand::random::<u128>());
         let expires_secs = now_secs.saturating_add(self.life_secs);
-        held.by_token.insert(token.clone(), Granted { identity: identity.clone(), expires_secs });
+        held.by_token.insert(
+            token.clone(),
+            Granted {
+                identity: identity.clone(),
+                expires_secs,
+            },
+        );
         held.by_user.insert(identity.user.clone(), token.clone());
         (token, self.life_secs)
     }
@@ -69,8 +83,13 @@ impl Held {
         }
         self.by_token.retain(|_, granted| granted.expires_secs > now_secs);
         while self.by_token.len() >= max_tokens {
-            let soonest = self.by_token.iter().min_by_key(|(_, granted)| granted.expires_secs);
-            let Some(token) = soonest.map(|(token, _)| token.clone()) else { break };
+            let soonest = self
+                .by_token
+                .iter()
+                .min_by_key(|(_, granted)| granted.expires_secs);
+            let Some(token) = soonest.map(|(token, _)| token.clone()) else {
+                break;
+            };
             self.by_token.remove(&token);
         }
         let Held { by_token, by_user } = self;
@@ -113,8 +132,9 @@ mod tests {
     #[test]
     fn the_store_is_bounded() {
         let tokens = Tokens::new("AUTH_".into(), 100, 2);
-        let granted: Vec<String> =
-            (0..3).map(|n| tokens.grant(&identity(&format!("t:{n}")), 1_000 + n, false).0).collect();
+        let granted: Vec<String> = (0..3)
+            .map(|n| tokens.grant(&identity(&format!("t:{n}")), 1_000 + n, false).0)
+            .collect();
         assert!(tokens.find(&granted[0], 1_003).is_none());
         assert!(tokens.find(&granted[1], 1_003).is_some());
         assert!(tokens.find(&granted[2], 1_003).is_some());

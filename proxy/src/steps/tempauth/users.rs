@@ -36,9 +36,18 @@ impl Users {
                 return None;
             };
             let identity = Arc::new(identity(name, account, &user.groups, &prefixes));
-            Some((name.clone(), User { key: user.key.clone(), identity }))
+            Some((
+                name.clone(),
+                User {
+                    key: user.key.clone(),
+                    identity,
+                },
+            ))
         });
-        Users { by_name: users.collect(), prefixes }
+        Users {
+            by_name: users.collect(),
+            prefixes,
+        }
     }
 
     /// The user, if the key is right. The comparison takes as long for a wrong key as for a right one.
@@ -87,14 +96,22 @@ pub struct Family<'a> {
 }
 
 fn underscored(prefix: &str) -> String {
-    if prefix.is_empty() { String::new() } else { format!("{prefix}_") }
+    if prefix.is_empty() {
+        String::new()
+    } else {
+        format!("{prefix}_")
+    }
 }
 
 fn identity(name: &str, account: &str, own: &[String], prefixes: &[ResellerPrefix]) -> Identity {
     let mut groups = vec![account.to_owned(), name.to_owned()];
     groups.extend(own.iter().filter(|group| *group != ADMIN).cloned());
     if own.iter().any(|group| group == ADMIN) {
-        groups.extend(prefixes.iter().map(|prefix| format!("{}{account}", underscored(&prefix.name))));
+        groups.extend(
+            prefixes
+                .iter()
+                .map(|prefix| format!("{}{account}", underscored(&prefix.name))),
+        );
     }
     Identity {
         user: name.to_owned(),
@@ -114,7 +131,13 @@ pub(super) mod tests {
     pub fn sample() -> Users {
         let user = |name: &str, key: &str, groups: &[&str]| {
             let groups = groups.iter().map(|group| group.to_string()).collect();
-            (name.to_owned(), UserConfig { key: key.into(), groups })
+            (
+                name.to_owned(),
+                UserConfig {
+                    key: key.into(),
+                    groups,
+                },
+            )
         };
         Users::new(&TempAuthConfig {
             users: [
@@ -127,8 +150,14 @@ pub(super) mod tests {
             ]
             .into(),
             reseller_prefixes: vec![
-                ResellerPrefix { name: "AUTH".into(), require_group: None },
-                ResellerPrefix { name: "SERVICE".into(), require_group: Some("service".into()) },
+                ResellerPrefix {
+                    name: "AUTH".into(),
+                    require_group: None,
+                },
+                ResellerPrefix {
+                    name: "SERVICE".into(),
+                    require_group: Some("service".into()),
+                },
             ],
             ..TempAuthConfig::default()
         })
@@ -138,7 +167,10 @@ pub(super) mod tests {
     fn admins_carry_their_accounts_as_groups() {
         let users = sample();
         let identity = users.login("test:tester", "testing").unwrap();
-        assert_eq!(identity.groups, ["test", "test:tester", "AUTH_test", "SERVICE_test"]);
+        assert_eq!(
+            identity.groups,
+            ["test", "test:tester", "AUTH_test", "SERVICE_test"]
+        );
         assert_eq!(identity.account, "AUTH_test");
         let identity = users.login("test:tester3", "testing3").unwrap();
         assert_eq!(identity.groups, ["test", "test:tester3"]);
@@ -152,7 +184,10 @@ pub(super) mod tests {
     fn accounts_have_families() {
         let users = sample();
         assert_eq!(users.family("AUTH_test").unwrap().require_group, None);
-        assert_eq!(users.family("SERVICE_test").unwrap().require_group, Some("service"));
+        assert_eq!(
+            users.family("SERVICE_test").unwrap().require_group,
+            Some("service")
+        );
         assert!(users.family("AUTH_.hidden").unwrap().is_dot_account);
         assert!(users.family("AUTH_").unwrap().is_bare);
         assert_eq!(users.family("OTHER_test"), None);

@@ -50,7 +50,12 @@ fn outcome(done: Result<S3Result<String>, tokio::task::JoinError>) -> S3Result<S
 }
 
 /// White space until the task is done, then its document. The declaration must come first, so it is not repeated.
-fn kept_alive(task: JoinHandle<S3Result<String>>, pause: Duration, resource: String, request_id: String) -> Body {
+fn kept_alive(
+    task: JoinHandle<S3Result<String>>,
+    pause: Duration,
+    resource: String,
+    request_id: String,
+) -> Body {
     let rest = stream::unfold(Some(task), move |task| {
         let (resource, request_id) = (resource.clone(), request_id.clone());
         async move {
@@ -85,11 +90,19 @@ fn read(body: &[u8], most: u32) -> S3Result<Vec<Named>> {
     }
     let mut named: Vec<Named> = Vec::new();
     for part in root.all("Part") {
-        let number = part.child_text("PartNumber").and_then(|number| number.parse().ok()).ok_or_else(malformed)?;
-        let etag = part.child_text("ETag").ok_or_else(malformed)?.trim_matches('"').to_ascii_lowercase();
-        let checksum = Algorithm::ALL
-            .into_iter()
-            .find_map(|algorithm| part.child_text(algorithm.element()).map(|value| (algorithm, value.to_owned())));
+        let number = part
+            .child_text("PartNumber")
+            .and_then(|number| number.parse().ok())
+            .ok_or_else(malformed)?;
+        let etag = part
+            .child_text("ETag")
+            .ok_or_else(malformed)?
+            .trim_matches('"')
+            .to_ascii_lowercase();
+        let checksum = Algorithm::ALL.into_iter().find_map(|algorithm| {
+            part.child_text(algorithm.element())
+                .map(|value| (algorithm, value.to_owned()))
+        });
         if !(1..=most).contains(&number) {
             return Err(S3Error::argument(
                 "partNumber",
@@ -100,7 +113,11 @@ fn read(body: &[u8], most: u32) -> S3Result<Vec<Named>> {
         if named.last().is_some_and(|last| last.number >= number) {
             return Err(Code::InvalidPartOrder.into());
         }
-        named.push(Named { number, etag, checksum });
+        named.push(Named {
+            number,
+            etag,
+            checksum,
+        });
     }
     if named.is_empty() || named.len() > most as usize {
         return Err(malformed());
@@ -113,11 +130,14 @@ fn choose(named: &[Named], stored: &[Part], min_part_bytes: u64) -> S3Result<Vec
     let by_number: HashMap<u32, &Part> = stored.iter().map(|part| (part.number, part)).collect();
     let mut chosen = Vec::with_capacity(named.len());
     for (position, wanted) in named.iter().enumerate() {
-        let part = by_number.get(&wanted.number).filter(|part| part.etag == wanted.etag).ok_or_else(|| {
-            S3Error::from(Code::InvalidPart)
-                .with("PartNumber", wanted.number.to_string())
-                .with("ETag", wanted.etag.as_str())
-        })?;
+        let part = by_number
+            .get(&wanted.number)
+            .filter(|part| part.etag == wanted.etag)
+            .ok_or_else(|| {
+                S3Error::from(Code::InvalidPart)
+                    .with("PartNumber", wanted.number.to_string())
+                    .with("ETag", wanted.etag.as_str())
+            })?;
         if part.size < min_part_bytes && position + 1 < named.len() {
             return Err(S3Error::from(Code::EntityTooSmall)
                 .with("ProposedSize", part.size.to_string())
@@ -176,7 +196,9 @@ async fn perform(mut call: Call) -> S3Result<String> {
     {
         return Err(S3Error::new(
             Code::InvalidRequest,
-            format!("The provided 'x-amz-mp-object-size' header does not match what was computed. Expected {total}."),
+            format!(
+                "The provided 'x-amz-mp-object-size' header does not match what was computed. Expected {total}."
+            ),
         ));
     }
     let checksum = joined_checksum(&call, &session, &named, &chosen, promised).await?;
@@ -195,7 +217,12 @@ async fn perform(mut call: Call) -> S3Result<String> {
 }
 
 /// Stores the manifest. Parts of no bytes have nothing to add to it; without any other the object is plainly empty.
-async fn store_object(call: &Call, session: &Session, chosen: &[Part], mut headers: HeaderMap) -> S3Result<()> {
+async fn store_object(
+    call: &Call,
+    session: &Session,
+    chosen: &[Part],
+    mut headers: HeaderMap,
+) -> S3Result<()> {
     let container = parts_container(&call.bucket);
     let segments: Vec<Segment<'_>> = chosen
         .iter()
@@ -214,7 +241,9 @@ async fn store_object(call: &Call, session: &Session, chosen: &[Part], mut heade
         set(&mut headers, "x-backend-allow-reserved-names", "true");
         let manifest = serde_json::to_vec(&segments).map_err(|_| S3Error::from(Code::InternalError))?;
         let length = manifest.len() as u64;
-        ask = ask.query("multipart-manifest", "put").body(Body::full(manifest), Some(length));
+        ask = ask
+            .query("multipart-manifest", "put")
+            .body(Body::full(manifest), Some(length));
     }
     store(call, ask.headers(headers), None).await?;
     Ok(())
@@ -224,9 +253,16 @@ async fn store_object(call: &Call, session: &Session, chosen: &[Part], mut heade
 async fn clean_up(call: &Call, session: &Session, stored: &[Part], chosen: &[Part]) {
     let name = session_name(&call.key, &session.id);
     remove(&call.swift, &sessions_container(&call.bucket), &name).await;
-    let kept: HashMap<u32, ()> =
-        chosen.iter().filter(|part| part.size > 0).map(|part| (part.number, ())).collect();
-    let unused = stored.iter().map(|part| part.number).filter(|number| !kept.contains_key(number)).collect();
+    let kept: HashMap<u32, ()> = chosen
+        .iter()
+        .filter(|part| part.size > 0)
+        .map(|part| (part.number, ()))
+        .collect();
+    let unused = stored
+        .iter()
+        .map(|part| part.number)
+        .filter(|number| !kept.contains_key(number))
+        .collect();
     remove_parts(&call.swift, &call.bucket, &call.key, &session.id, unused).await;
 }
 
@@ -267,9 +303,14 @@ async fn joined_checksum(
     chosen: &[Part],
     promised: Option<Value>,
 ) -> S3Result<Option<(Algorithm, String, Kind)>> {
-    let Some((algorithm, kind)) = session.checksum else { return Ok(None) };
+    let Some((algorithm, kind)) = session.checksum else {
+        return Ok(None);
+    };
     let container = &parts_container(&call.bucket);
-    let names: Vec<String> = chosen.iter().map(|part| part_name(&call.key, &session.id, part.number)).collect();
+    let names: Vec<String> = chosen
+        .iter()
+        .map(|part| part_name(&call.key, &session.id, part.number))
+        .collect();
     let stored: Vec<Option<Value>> = stream::iter(names)
         .map(|name| async move {
             let headers = call.swift.head_object(container, &name).await?;
@@ -278,24 +319,39 @@ async fn joined_checksum(
         .buffered(CONCURRENCY)
         .try_collect()
         .await
-        .map_err(|error| if error.code == Code::NoSuchKey { Code::InvalidPart.into() } else { error })?;
+        .map_err(|error| {
+            if error.code == Code::NoSuchKey {
+                Code::InvalidPart.into()
+            } else {
+                error
+            }
+        })?;
     for (wanted, found) in named.iter().zip(&stored) {
-        if let (Some((_, value)), Some(found)) = (wanted.checksum.as_ref().filter(|(own, _)| *own == algorithm), found)
-            && *value != found.text()
+        if let (Some((_, value)), Some(found)) = (
+            wanted.checksum.as_ref().filter(|(own, _)| *own == algorithm),
+            found,
+        ) && *value != found.text()
         {
             return Err(S3Error::from(Code::InvalidPart).with("PartNumber", wanted.number.to_string()));
         }
     }
-    let values: Option<Vec<(Value, u64)>> =
-        stored.into_iter().zip(chosen).map(|(value, part)| value.map(|value| (value, part.size))).collect();
+    let values: Option<Vec<(Value, u64)>> = stored
+        .into_iter()
+        .zip(chosen)
+        .map(|(value, part)| value.map(|value| (value, part.size)))
+        .collect();
     let Some(values) = values else { return Ok(None) };
     let joined = checksum::join(algorithm, kind, &values);
-    if let Some(promised) = promised.filter(|promised| promised.algorithm == algorithm && kind == Kind::FullObject)
+    if let Some(promised) =
+        promised.filter(|promised| promised.algorithm == algorithm && kind == Kind::FullObject)
         && promised.text() != joined
     {
         return Err(S3Error::new(
             Code::BadDigest,
-            format!("The {} you specified did not match the calculated checksum.", algorithm.name()),
+            format!(
+                "The {} you specified did not match the calculated checksum.",
+                algorithm.name()
+            ),
         ));
     }
     Ok(Some((algorithm, joined, kind)))
@@ -306,23 +362,40 @@ mod tests {
     use super::*;
 
     fn stored(number: u32, size: u64) -> Part {
-        Part { number, etag: format!("{number:032x}"), size, last_modified: String::new() }
+        Part {
+            number,
+            etag: format!("{number:032x}"),
+            size,
+            last_modified: String::new(),
+        }
     }
 
     fn named(numbers: &[u32]) -> Vec<Named> {
-        numbers.iter().map(|number| Named { number: *number, etag: format!("{number:032x}"), checksum: None }).collect()
+        numbers
+            .iter()
+            .map(|number| Named {
+                number: *number,
+                etag: format!("{number:032x}"),
+                checksum: None,
+            })
+            .collect()
     }
 
     #[test]
     fn documents_are_read_strictly() {
-        let part = |number: &str| format!("<Part><PartNumber>{number}</PartNumber><ETag>&quot;AB&quot;</ETag></Part>");
+        let part = |number: &str| {
+            format!("<Part><PartNumber>{number}</PartNumber><ETag>&quot;AB&quot;</ETag></Part>")
+        };
         let whole = |parts: &str| format!("<CompleteMultipartUpload>{parts}</CompleteMultipartUpload>");
         let good = read(whole(&(part("1") + &part("3"))).as_bytes(), 10).unwrap();
         assert_eq!((good[1].number, good[1].etag.as_str()), (3, "ab"));
         let code = |text: String| read(text.as_bytes(), 10).unwrap_err().code;
         assert_eq!(code(whole("")), Code::MalformedXML);
         assert_eq!(code(whole(&part("x"))), Code::MalformedXML);
-        assert_eq!(code(whole("<Part><PartNumber>1</PartNumber></Part>")), Code::MalformedXML);
+        assert_eq!(
+            code(whole("<Part><PartNumber>1</PartNumber></Part>")),
+            Code::MalformedXML
+        );
         assert_eq!(code(whole(&part("0"))), Code::InvalidArgument);
         assert_eq!(code(whole(&part("11"))), Code::InvalidArgument);
         assert_eq!(code(whole(&(part("2") + &part("2")))), Code::InvalidPartOrder);
@@ -334,8 +407,14 @@ mod tests {
     fn parts_must_be_there_and_large_enough() {
         let parts = [stored(1, 10), stored(2, 3), stored(3, 10)];
         assert_eq!(choose(&named(&[1, 2]), &parts, 5).unwrap().len(), 2);
-        assert_eq!(choose(&named(&[1, 2, 3]), &parts, 5).unwrap_err().code, Code::EntityTooSmall);
-        assert_eq!(choose(&named(&[1, 4]), &parts, 5).unwrap_err().code, Code::InvalidPart);
+        assert_eq!(
+            choose(&named(&[1, 2, 3]), &parts, 5).unwrap_err().code,
+            Code::EntityTooSmall
+        );
+        assert_eq!(
+            choose(&named(&[1, 4]), &parts, 5).unwrap_err().code,
+            Code::InvalidPart
+        );
         let mut wrong = named(&[1]);
         wrong[0].etag = "0".repeat(32);
         assert_eq!(choose(&wrong, &parts, 5).unwrap_err().code, Code::InvalidPart);
@@ -343,7 +422,10 @@ mod tests {
 
     #[test]
     fn the_etag_is_the_md5_of_the_parts_md5s() {
-        let part = |data: &[u8]| Part { etag: hex::encode(Md5::digest(data)), ..stored(1, 1) };
+        let part = |data: &[u8]| Part {
+            etag: hex::encode(Md5::digest(data)),
+            ..stored(1, 1)
+        };
         let mut both = Md5::digest(b"a").to_vec();
         both.extend(Md5::digest(b"b"));
         let wanted = format!("{}-2", hex::encode(Md5::digest(&both)));

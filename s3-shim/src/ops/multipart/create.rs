@@ -1,6 +1,8 @@
 //! CreateMultipartUpload.
 
-use super::session::{ALGORITHM, KIND, longest_key, new_id, parts_container, session_name, sessions_container};
+use super::session::{
+    ALGORITHM, KIND, longest_key, new_id, parts_container, session_name, sessions_container,
+};
 use crate::errors::{Code, S3Result};
 use crate::metadata;
 use crate::ops::put::wanted_algorithm;
@@ -9,8 +11,8 @@ use crate::swift::status_error;
 use crate::target::check_key;
 use crate::xml::write::Xml;
 use http::{HeaderMap, Method, StatusCode};
-use martlet_service::headers::{set, text};
 use martlet_service::Response;
+use martlet_service::headers::{set, text};
 
 pub(crate) async fn create(mut call: Call) -> S3Result<Response> {
     metadata::refuse_unsupported(&call.headers)?;
@@ -40,7 +42,11 @@ pub(crate) async fn create(mut call: Call) -> S3Result<Response> {
         xml.leaf("UploadId", &id);
     }));
     if let Some((algorithm, kind)) = checksum {
-        set(response.headers_mut(), "x-amz-checksum-algorithm", algorithm.name());
+        set(
+            response.headers_mut(),
+            "x-amz-checksum-algorithm",
+            algorithm.name(),
+        );
         set(response.headers_mut(), "x-amz-checksum-type", kind.as_str());
     }
     Ok(response)
@@ -48,7 +54,10 @@ pub(crate) async fn create(mut call: Call) -> S3Result<Response> {
 
 async fn put_session(call: &Call, id: &str, headers: HeaderMap) -> S3Result<StatusCode> {
     let name = session_name(&call.key, id);
-    let ask = call.swift.object(Method::PUT, &sessions_container(&call.bucket), &name).headers(headers);
+    let ask = call
+        .swift
+        .object(Method::PUT, &sessions_container(&call.bucket), &name)
+        .headers(headers);
     let response = call.swift.send(ask.body(Default::default(), Some(0))).await?;
     Ok(response.status())
 }
@@ -62,8 +71,15 @@ async fn make_containers(call: &Call, bucket: &HeaderMap) -> S3Result<()> {
         }
         let status = call.swift.send(ask).await?.status();
         if !status.is_success() {
-            tracing::warn!(status = status.as_u16(), "a hidden container for uploads could not be made");
-            return Err(if status == StatusCode::FORBIDDEN { Code::AccessDenied.into() } else { status_error(status) });
+            tracing::warn!(
+                status = status.as_u16(),
+                "a hidden container for uploads could not be made"
+            );
+            return Err(if status == StatusCode::FORBIDDEN {
+                Code::AccessDenied.into()
+            } else {
+                status_error(status)
+            });
         }
     }
     Ok(())

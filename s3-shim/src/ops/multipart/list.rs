@@ -14,7 +14,11 @@ fn encodes(call: &Call) -> S3Result<bool> {
     match call.query.get("encoding-type") {
         None | Some("") => Ok(false),
         Some("url") => Ok(true),
-        Some(other) => Err(S3Error::argument("encoding-type", other, "Invalid Encoding Method specified in Request")),
+        Some(other) => Err(S3Error::argument(
+            "encoding-type",
+            other,
+            "Invalid Encoding Method specified in Request",
+        )),
     }
 }
 
@@ -43,7 +47,10 @@ pub(crate) async fn list_parts(call: Call) -> S3Result<Response> {
             xml.leaf("ChecksumType", kind.as_str());
         }
         xml.number("PartNumberMarker", u64::from(after));
-        xml.number("NextPartNumberMarker", parts.last().map_or(0, |part| u64::from(part.number)));
+        xml.number(
+            "NextPartNumberMarker",
+            parts.last().map_or(0, |part| u64::from(part.number)),
+        );
         xml.number("MaxParts", most as u64);
         if encodes {
             xml.leaf("EncodingType", "url");
@@ -71,7 +78,11 @@ fn entry(row: Row) -> Option<Entry> {
         return Some(Entry::CommonPrefix(prefix));
     }
     let (key, id) = row.name.rsplit_once('\0')?;
-    Some(Entry::Upload { key: key.to_owned(), id: id.to_owned(), begun: row.last_modified })
+    Some(Entry::Upload {
+        key: key.to_owned(),
+        id: id.to_owned(),
+        begun: row.last_modified,
+    })
 }
 
 /// The name of the session a listing goes on after.
@@ -85,7 +96,11 @@ fn marker(key_marker: &str, id_marker: &str) -> String {
 }
 
 pub(crate) async fn list_uploads(call: Call) -> S3Result<Response> {
-    let most = call.number("max-uploads", call.config().max_listing, call.config().max_listing)?;
+    let most = call.number(
+        "max-uploads",
+        call.config().max_listing,
+        call.config().max_listing,
+    )?;
     let encodes = encodes(&call)?;
     let prefix = call.query.get("prefix").unwrap_or_default();
     let delimiter = call.query.get("delimiter").unwrap_or_default();

@@ -7,9 +7,9 @@ use crate::ops::copy::{Source, check_range, part_error};
 use crate::ops::get::modified;
 use crate::ops::put::with_upload;
 use crate::ops::{Call, document, empty};
+use crate::payload::Findings;
 use crate::swift::{Ask, read};
 use crate::xml::write::Xml;
-use crate::payload::Findings;
 use http::{HeaderMap, Method, StatusCode};
 use martlet_service::Response;
 use martlet_service::headers::{set, text};
@@ -19,9 +19,17 @@ use serde::Deserialize;
 fn number(call: &Call) -> S3Result<u32> {
     let value = call.query.get("partNumber").unwrap_or_default();
     let most = call.config().max_upload_parts;
-    value.parse().ok().filter(|number| (1..=most).contains(number)).ok_or_else(|| {
-        S3Error::argument("partNumber", value, format!("Part number must be an integer between 1 and {most}, inclusive"))
-    })
+    value
+        .parse()
+        .ok()
+        .filter(|number| (1..=most).contains(number))
+        .ok_or_else(|| {
+            S3Error::argument(
+                "partNumber",
+                value,
+                format!("Part number must be an integer between 1 and {most}, inclusive"),
+            )
+        })
 }
 
 pub(crate) async fn put_part(mut call: Call) -> S3Result<Response> {
@@ -44,11 +52,17 @@ pub(crate) async fn put_part(mut call: Call) -> S3Result<Response> {
 
 /// Parts must carry the checksum the upload was begun with, or none at all.
 fn check_algorithm(session: &Session, upload: &crate::payload::Upload) -> S3Result<()> {
-    let used = upload.trailer.or(upload.checksum.as_ref().map(|value| value.algorithm));
+    let used = upload
+        .trailer
+        .or(upload.checksum.as_ref().map(|value| value.algorithm));
     match (session.checksum, used) {
         (Some((wanted, _)), Some(used)) if wanted != used => Err(S3Error::new(
             Code::InvalidRequest,
-            format!("Checksum Type mismatch occurred, expected checksum Type: {}, actual checksum Type: {}", wanted.name(), used.name()),
+            format!(
+                "Checksum Type mismatch occurred, expected checksum Type: {}, actual checksum Type: {}",
+                wanted.name(),
+                used.name()
+            ),
         )),
         _ => Ok(()),
     }
@@ -109,27 +123,49 @@ struct Segment {
 /// The range of `partNumber=` in an object. An object that was not made of parts is its own first part.
 pub(crate) async fn range_of_part(call: &Call, value: &str) -> S3Result<PartRange> {
     let most = call.config().max_upload_parts;
-    let number: usize = value.parse().ok().filter(|number| (1..=most as usize).contains(number)).ok_or_else(|| {
-        S3Error::argument("partNumber", value, format!("Part number must be an integer between 1 and {most}, inclusive"))
-    })?;
+    let number: usize = value
+        .parse()
+        .ok()
+        .filter(|number| (1..=most as usize).contains(number))
+        .ok_or_else(|| {
+            S3Error::argument(
+                "partNumber",
+                value,
+                format!("Part number must be an integer between 1 and {most}, inclusive"),
+            )
+        })?;
     let stored = call.swift.head_object(&call.bucket, &call.key).await?;
     if text(&stored, metadata::MULTIPART).is_none() {
         return match number {
-            1 => Ok(PartRange { range: None, parts_count: None }),
+            1 => Ok(PartRange {
+                range: None,
+                parts_count: None,
+            }),
             _ => Err(Code::InvalidPartNumber.into()),
         };
     }
-    let ask = call.swift.object(Method::GET, &call.bucket, &call.key).query("multipart-manifest", "get");
+    let ask = call
+        .swift
+        .object(Method::GET, &call.bucket, &call.key)
+        .query("multipart-manifest", "get");
     let response = call.swift.send(ask).await?;
     if !response.status().is_success() {
-        return Err(call.swift.object_error(response.status(), &call.bucket, &call.key).await);
+        return Err(call
+            .swift
+            .object_error(response.status(), &call.bucket, &call.key)
+            .await);
     }
     let segments: Vec<Segment> =
         serde_json::from_slice(&read(response).await?).map_err(|_| S3Error::from(Code::InternalError))?;
-    let wanted = segments.get(number - 1).ok_or_else(|| S3Error::from(Code::InvalidPartNumber))?;
+    let wanted = segments
+        .get(number - 1)
+        .ok_or_else(|| S3Error::from(Code::InvalidPartNumber))?;
     let start: u64 = segments[..number - 1].iter().map(|segment| segment.bytes).sum();
     let end = start + wanted.bytes;
     // An empty last part has no range; the whole object is empty then.
     let range = (wanted.bytes > 0).then(|| format!("bytes={start}-{}", end - 1));
-    Ok(PartRange { range, parts_count: Some(segments.len()) })
+    Ok(PartRange {
+        range,
+        parts_count: Some(segments.len()),
+    })
 }

@@ -66,7 +66,11 @@ pub(super) struct Session {
 /// The upload id of a request, in the form we give them.
 pub(super) fn upload_id(call: &Call) -> S3Result<String> {
     let id = call.query.get("uploadId").unwrap_or_default();
-    if id.len() == ID_LENGTH && id.bytes().all(|byte| byte.is_ascii_digit() || matches!(byte, b'a'..=b'f')) {
+    if id.len() == ID_LENGTH
+        && id
+            .bytes()
+            .all(|byte| byte.is_ascii_digit() || matches!(byte, b'a'..=b'f'))
+    {
         return Ok(id.to_owned());
     }
     Err(no_such_upload(id))
@@ -86,7 +90,9 @@ pub(super) async fn find(call: &Call) -> S3Result<Session> {
         }
     };
     let name = session_name(&call.key, &id);
-    let ask = call.swift.object(Method::HEAD, &sessions_container(&call.bucket), &name);
+    let ask = call
+        .swift
+        .object(Method::HEAD, &sessions_container(&call.bucket), &name);
     let response = call.swift.send(ask).await?;
     match response.status() {
         status if status.is_success() => {
@@ -94,7 +100,11 @@ pub(super) async fn find(call: &Call) -> S3Result<Session> {
             let algorithm = text(&headers, ALGORITHM).and_then(Algorithm::from_name);
             let kind = text(&headers, KIND).and_then(Kind::parse);
             let checksum = algorithm.map(|algorithm| (algorithm, kind.unwrap_or(algorithm.default_kind())));
-            Ok(Session { id, headers, checksum })
+            Ok(Session {
+                id,
+                headers,
+                checksum,
+            })
         }
         StatusCode::NOT_FOUND => {
             call.swift.head_bucket(&call.bucket).await?;
@@ -114,7 +124,14 @@ pub(super) struct Part {
 }
 
 /// Parts of an upload in order of their numbers, after a number, at most so many.
-pub(super) async fn parts(swift: &Swift, bucket: &str, key: &str, id: &str, after: u32, most: usize) -> S3Result<Vec<Part>> {
+pub(super) async fn parts(
+    swift: &Swift,
+    bucket: &str,
+    key: &str,
+    id: &str,
+    after: u32,
+    most: usize,
+) -> S3Result<Vec<Part>> {
     let container = parts_container(bucket);
     let prefix = parts_prefix(key, id);
     let mut marker = part_name(key, id, after);
@@ -146,8 +163,18 @@ pub(super) async fn parts(swift: &Swift, bucket: &str, key: &str, id: &str, afte
 }
 
 fn read_part(row: Row, prefix: &str) -> Option<Part> {
-    let number = row.name.strip_prefix(prefix).filter(|number| number.len() == NUMBER_LENGTH)?.parse().ok()?;
-    Some(Part { number, etag: row.hash, size: row.bytes, last_modified: row.last_modified })
+    let number = row
+        .name
+        .strip_prefix(prefix)
+        .filter(|number| number.len() == NUMBER_LENGTH)?
+        .parse()
+        .ok()?;
+    Some(Part {
+        number,
+        etag: row.hash,
+        size: row.bytes,
+        last_modified: row.last_modified,
+    })
 }
 
 /// Removes parts; what can not be removed is logged and stays until the bucket goes.
@@ -162,10 +189,18 @@ pub(super) async fn remove_parts(swift: &Swift, bucket: &str, key: &str, id: &st
 
 /// Removes a hidden object.
 pub(super) async fn remove(swift: &Swift, container: &str, name: &str) {
-    let status = swift.send(swift.object(Method::DELETE, container, name)).await.map(|response| response.status());
+    let status = swift
+        .send(swift.object(Method::DELETE, container, name))
+        .await
+        .map(|response| response.status());
     match status {
         Ok(status) if status.is_success() || status == StatusCode::NOT_FOUND => {}
-        other => tracing::warn!(?other, container, name, "a part or session of an upload could not be removed"),
+        other => tracing::warn!(
+            ?other,
+            container,
+            name,
+            "a part or session of an upload could not be removed"
+        ),
     }
 }
 
@@ -179,17 +214,28 @@ pub(crate) async fn remove_hidden_containers(swift: &Swift, bucket: &str) {
                 .container(Method::GET, container)
                 .query("limit", &PAGE.to_string())
                 .query_if("marker", Some(&marker));
-            let Ok(page) = swift.list(bucket, ask).await else { break };
+            let Ok(page) = swift.list(bucket, ask).await else {
+                break;
+            };
             let Some(last) = page.last() else { break };
             marker = last.name.clone();
             stream::iter(page)
-                .for_each_concurrent(CONCURRENCY, |row| async move { remove(swift, container, &row.name).await })
+                .for_each_concurrent(CONCURRENCY, |row| async move {
+                    remove(swift, container, &row.name).await
+                })
                 .await;
         }
-        let status = swift.send(swift.container(Method::DELETE, container)).await.map(|response| response.status());
+        let status = swift
+            .send(swift.container(Method::DELETE, container))
+            .await
+            .map(|response| response.status());
         match status {
             Ok(status) if status.is_success() || status == StatusCode::NOT_FOUND => {}
-            other => tracing::warn!(?other, bucket, "a hidden container of a deleted bucket could not be removed"),
+            other => tracing::warn!(
+                ?other,
+                bucket,
+                "a hidden container of a deleted bucket could not be removed"
+            ),
         }
     }
 }
@@ -203,9 +249,19 @@ mod tests {
         let id = new_id();
         assert_eq!(id.len(), ID_LENGTH);
         assert!(part_name("k", &id, 2) < part_name("k", &id, 10));
-        let row = |name: String| Row { name, bytes: 5, hash: "h".into(), ..Row::default() };
+        let row = |name: String| Row {
+            name,
+            bytes: 5,
+            hash: "h".into(),
+            ..Row::default()
+        };
         let prefix = parts_prefix("a/b", &id);
-        assert_eq!(read_part(row(part_name("a/b", &id, 10_000)), &prefix).unwrap().number, 10_000);
+        assert_eq!(
+            read_part(row(part_name("a/b", &id, 10_000)), &prefix)
+                .unwrap()
+                .number,
+            10_000
+        );
         assert_eq!(read_part(row(format!("{prefix}x")), &prefix), None);
         assert!(part_name(&"k".repeat(longest_key(1024)), &id, 1).len() <= 1024);
     }
