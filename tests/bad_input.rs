@@ -5,6 +5,9 @@ mod support;
 use support::Cluster;
 use support::http::{Swift, raw, request};
 
+/// Headers of a request.
+type Headers<'a> = &'a [(&'a str, &'a str)];
+
 fn status_of(answer: &str) -> u16 {
     answer
         .split_whitespace()
@@ -28,7 +31,7 @@ async fn through_the_swift_door() {
     let long_name = "n".repeat(1025);
     let long_container = "c".repeat(257);
     let long_value = "v".repeat(257);
-    let cases: &[(&str, &str, &[(&str, &str)], &str, u16)] = &[
+    let cases: &[(&str, &str, Headers<'_>, &str, u16)] = &[
         ("PUT", "/box/%ff", &[], "", 412),
         ("PUT", &format!("/box/{long_name}"), &[], "", 400),
         ("PUT", &format!("/{long_container}"), &[], "", 400),
@@ -210,7 +213,7 @@ async fn outsiders_cannot_speak_the_inner_language() {
 #[tokio::test(flavor = "multi_thread")]
 async fn through_the_s3_door() {
     let cluster = Cluster::start();
-    let cases: &[(&str, &str, &[(&str, &str)], u16, &str)] = &[
+    let cases: &[(&str, &str, Headers<'_>, u16, &str)] = &[
         (
             "GET",
             "/",

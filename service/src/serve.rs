@@ -28,8 +28,6 @@ pub struct ServeOptions {
     pub max_connections: usize,
     /// How long requests may take to end once the end was asked for.
     pub drain_timeout_ms: u64,
-    /// Write header names as `X-Auth-Token` rather than `x-auth-token`: many a script greps for the first.
-    pub title_case_headers: bool,
 }
 
 impl ServeOptions {
@@ -42,7 +40,6 @@ impl ServeOptions {
             max_headers: 256,
             max_connections: 4_096,
             drain_timeout_ms: 5_000,
-            title_case_headers: true,
         }
     }
 
@@ -52,7 +49,6 @@ impl ServeOptions {
             header_timeout_ms: 3_600_000,
             max_header_bytes: 256 * 1024,
             max_headers: 512,
-            title_case_headers: false,
             ..ServeOptions::public(name)
         }
     }
@@ -129,7 +125,7 @@ async fn serve_connection(
         .header_read_timeout(Duration::from_millis(options.header_timeout_ms))
         .max_header_size(options.max_header_bytes)
         .max_headers(options.max_headers)
-        .title_case_headers(options.title_case_headers)
+        // Names go out in lower case: S3's SDKs take the names of user metadata from them as they stand.
         .serve_connection(TokioIo::new(stream), service);
     let mut connection = std::pin::pin!(connection);
     let result = tokio::select! {

@@ -109,7 +109,14 @@ pub async fn request(
             http::HeaderValue::from_bytes(value.as_bytes()).expect("a header value"),
         );
     }
-    let request = builder.body(Full::new(body.into())).expect("a request");
+    let body = body.into();
+    let says_length = headers
+        .iter()
+        .any(|(name, _)| name.eq_ignore_ascii_case("content-length"));
+    if body.is_empty() && !says_length {
+        builder = builder.header("content-length", "0");
+    }
+    let request = builder.body(Full::new(body)).expect("a request");
     let response = sender.send_request(request).await.ok()?;
     let (parts, body) = response.into_parts();
     let body = body.collect().await.ok()?.to_bytes();

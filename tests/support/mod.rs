@@ -221,7 +221,7 @@ impl Cluster {
         let files = (1..=NODES).map(|number| self.node_folder(number).join("node.log"));
         let texts = files
             .chain([self.data.join("martlet.log")])
-            .map(|path| std::fs::read_to_string(path));
+            .map(std::fs::read_to_string);
         texts.map(Result::unwrap_or_default).collect()
     }
 }
