@@ -8,7 +8,7 @@ use crate::config::{
 use crate::node::format_device;
 use martlet_protocol::policy::{Policy, PolicyIndex};
 use martlet_proxy::ProxyConfig;
-use martlet_proxy::config::{ResellerPrefix, TempAuthConfig, UserConfig};
+use martlet_proxy::config::{DomainRemapConfig, ResellerPrefix, TempAuthConfig, UserConfig};
 use martlet_ring::builder::{Builder, NewDevice};
 use martlet_s3_shim::S3Config;
 use std::collections::BTreeMap;
@@ -232,13 +232,20 @@ fn dev_proxy(bind: SocketAddr) -> ProxyRoleConfig {
         name: name.into(),
         require_group: require_group.map(str::to_owned),
     };
-    let mut pipeline = ProxyConfig::default();
-    pipeline.tempauth = TempAuthConfig {
+    let tempauth = TempAuthConfig {
         users: users.into_iter().map(user).collect::<BTreeMap<_, _>>(),
         reseller_prefixes: vec![prefix("AUTH", None), prefix("SERVICE", Some("service"))],
         ..TempAuthConfig::default()
     };
-    pipeline.domain_remap.storage_domain = vec!["example.net".into()];
+    let domain_remap = DomainRemapConfig {
+        storage_domain: vec!["example.net".into()],
+        ..DomainRemapConfig::default()
+    };
+    let pipeline = ProxyConfig {
+        tempauth,
+        domain_remap,
+        ..ProxyConfig::default()
+    };
     ProxyRoleConfig {
         bind,
         expose_metrics: true,
