@@ -19,8 +19,11 @@ pub struct ProxyConfig {
     pub tempauth: TempAuthConfig,
     pub cors: CorsConfig,
     pub info: InfoConfig,
+    pub etag_quoter: crate::steps::etag_quoter::EtagQuoterConfig,
+    pub copy: crate::steps::copy::CopyConfig,
     pub slo: SloConfig,
     pub dlo: DloConfig,
+    pub symlink: crate::steps::symlink::SymlinkConfig,
 }
 
 /// Transaction ids.

@@ -43,6 +43,8 @@ pub static PIPELINE: &[Step] = &[
     step!("info", steps::info::run),
     // Refuses what is no path of Swift's, and says to all below what the request is about.
     step!("paths", steps::paths::run),
+    // Quotes the ETag of whatever answer comes, and reads the path to know whose it is.
+    step!("etag-quoter", steps::etag_quoter::run),
     // Above authentication, so that refusals of listings come in one shape; all below speak JSON.
     step!("listing_formats", steps::listing_formats::run),
     // Who is asking. All below may make requests in this user's name.
@@ -54,6 +56,8 @@ pub static PIPELINE: &[Step] = &[
     // A static manifest may hold segments that are dynamic manifests, not the other way round.
     step!("slo", steps::slo::run),
     step!("dlo", steps::dlo::run),
+    // Next to the storage nodes: whatever is read above, a segment or a version, may be a link.
+    step!("symlink", steps::symlink::run),
     // What is left goes to the storage nodes; who may do it is decided here, with the container's ACLs in hand.
     step!("proxy-server", steps::dispatch::run),
 ];
@@ -122,6 +126,7 @@ mod tests {
             ("tempauth", INNER),
             ("copy", "slo"),
             ("slo", "dlo"),
+            ("dlo", "symlink"),
         ] {
             assert!(at(before) < at(after), "{before} must come before {after}");
         }

@@ -66,26 +66,57 @@ pub async fn fan_out(core: &Arc<Core>, write: Write) -> Vec<StatusCode> {
     .await
 }
 
+/// As [`fan_out`], with the heads of the answers.
+pub async fn fan_out_heads(core: &Arc<Core>, write: Write) -> Vec<Answer> {
+    let quorum = write.placement.quorum();
+    let enough = move |statuses: &[StatusCode]| best_response(statuses, quorum).is_some();
+    heads_until(core, write, enough).await
+}
+
 /// As [`fan_out`], with another idea of when enough is known. `enough` sees the statuses that are known.
 pub async fn fan_out_until(
     core: &Arc<Core>,
     write: Write,
     enough: impl Fn(&[StatusCode]) -> bool + Send + 'static,
 ) -> Vec<StatusCode> {
+    let answers = heads_until(core, write, enough).await;
+    answers.into_iter().map(|answer| answer.status).collect()
+}
+
+async fn heads_until(
+    core: &Arc<Core>,
+    write: Write,
+    enough: impl Fn(&[StatusCode]) -> bool + Send + 'static,
+) -> Vec<Answer> {
     let (decided, decision) = oneshot::channel();
     let slots = write.headers.len();
     let task = run(Arc::clone(core), write, enough, decided);
     core.tasks.spawn("write", task);
-    decision
-        .await
-        .unwrap_or_else(|_| vec![StatusCode::SERVICE_UNAVAILABLE; slots])
+    decision.await.unwrap_or_else(|_| vec![Answer::none(); slots])
+}
+
+/// What a replica answered to a write.
+#[derive(Clone, Debug)]
+pub struct Answer {
+    pub status: StatusCode,
+    pub headers: HeaderMap,
+}
+
+impl Answer {
+    /// Of a replica that did not.
+    fn none() -> Self {
+        Answer {
+            status: StatusCode::SERVICE_UNAVAILABLE,
+            headers: HeaderMap::new(),
+        }
+    }
 }
 
 async fn run(
     core: Arc<Core>,
     write: Write,
     enough: impl Fn(&[StatusCode]) -> bool,
-    decided: oneshot::Sender<Vec<StatusCode>>,
+    decided: oneshot::Sender<Vec<Answer>>,
 ) {
     let slots = write.headers.len();
     let handoffs = Handoffs::new();
@@ -93,7 +124,7 @@ async fn run(
     let mut asked: FuturesUnordered<_> = (0..slots)
         .map(|slot| write_slot(&core, &write, &path, &handoffs, slot))
         .collect();
-    let mut answers: Vec<Option<StatusCode>> = vec![None; slots];
+    let mut answers: Vec<Option<Answer>> = vec![None; slots];
     let mut delivered = vec![false; slots];
     let mut deadline: Option<Instant> = None;
     loop {
@@ -109,7 +140,7 @@ async fn run(
         };
         answers[slot] = Some(answer);
         delivered[slot] = on_primary;
-        let known: Vec<StatusCode> = answers.iter().flatten().copied().collect();
+        let known: Vec<StatusCode> = answers.iter().flatten().map(|answer| answer.status).collect();
         if deadline.is_none() && enough(&known) {
             deadline = Some(Instant::now() + Duration::from_millis(core.config.post_quorum_timeout_ms));
         }
@@ -125,7 +156,7 @@ async fn run(
     }
     let told = answers
         .into_iter()
-        .map(|answer| answer.unwrap_or(StatusCode::SERVICE_UNAVAILABLE))
+        .map(|answer| answer.unwrap_or_else(Answer::none))
         .collect();
     // A client that has left needs no answer; the write goes on.
     let _ = decided.send(told);
@@ -139,9 +170,9 @@ async fn write_slot(
     path: &str,
     handoffs: &Handoffs,
     slot: usize,
-) -> (usize, StatusCode, bool) {
+) -> (usize, Answer, bool) {
     let Some(primary) = write.placement.primaries.get(slot) else {
-        return (slot, StatusCode::SERVICE_UNAVAILABLE, true);
+        return (slot, Answer::none(), true);
     };
     let suspended = primary.record.health.is_suspended(core.now_ms());
     if !suspended && let Ok(response) = send(core, write, path, primary, slot).await {
@@ -150,18 +181,18 @@ async fn write_slot(
     core.mark_missed(primary);
     while let Some(handoff) = handoffs.take(core, &write.placement) {
         if let Ok(response) = send(core, write, path, &handoff, slot).await {
-            let status = match drained(response).await {
-                StatusCode::NOT_FOUND => write.handoff_not_found,
-                status => status,
-            };
-            return (slot, status, false);
+            let mut answer = drained(response).await;
+            if answer.status == StatusCode::NOT_FOUND {
+                answer.status = write.handoff_not_found;
+            }
+            return (slot, answer, false);
         }
     }
     // Nobody else is left: the suspended one may have come back.
     if suspended && let Ok(response) = send(core, write, path, primary, slot).await {
         return (slot, drained(response).await, true);
     }
-    (slot, StatusCode::SERVICE_UNAVAILABLE, false)
+    (slot, Answer::none(), false)
 }
 
 async fn send(
@@ -185,8 +216,11 @@ async fn send(
 }
 
 /// Reads what little body there is, so that the connection can be used again.
-async fn drained(response: Response) -> StatusCode {
+async fn drained(response: Response) -> Answer {
     let (head, body) = response.into_parts();
     backend::drain(body).await;
-    head.status
+    Answer {
+        status: head.status,
+        headers: head.headers,
+    }
 }

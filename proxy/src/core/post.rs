@@ -5,7 +5,7 @@ use super::answer;
 use super::authorize::Authorize;
 use super::backend;
 use super::checks::{self, Kind};
-use super::fan_out::{Write, fan_out};
+use super::fan_out::{Write, fan_out_heads};
 use super::placement::Which;
 use super::put::{authorized, keep_object_headers, place_with_updates};
 use super::quorum::best_response;
@@ -68,9 +68,19 @@ async fn post(
         // A handoff that never had the object says nothing about whether it is there.
         handoff_not_found: StatusCode::SERVICE_UNAVAILABLE,
     };
-    let statuses = fan_out(core, write).await;
-    Ok(match best_response(&statuses, quorum) {
-        Some(at) => answer::page(statuses[at]),
-        None => answer::unavailable(),
-    })
+    let answers = fan_out_heads(core, write).await;
+    let statuses: Vec<StatusCode> = answers.iter().map(|answer| answer.status).collect();
+    let Some(best) = best_response(&statuses, quorum).map(|at| &answers[at]) else {
+        return Ok(answer::unavailable());
+    };
+    let mut response = answer::page(best.status);
+    // What belongs to the data tells steps what they have just posted to.
+    let sysmeta = best
+        .headers
+        .iter()
+        .filter(|(name, _)| header::is_sysmeta(name.as_str()));
+    for (name, value) in sysmeta {
+        response.headers_mut().insert(name.clone(), value.clone());
+    }
+    Ok(response)
 }

@@ -24,6 +24,7 @@ pub fn wants_many(head: &HeaderMap) -> bool {
 pub async fn get(object: &Object<'_>, mut full: HeaderMap) -> Result<Response, Response> {
     let specs = range_header(&full).and_then(parse_ranges).unwrap_or_default();
     full.remove(RANGE);
+    let whole_if = headers::text(&full, "x-backend-ignore-range-if-metadata-present").map(str::to_owned);
     let taken = object.ask(Method::HEAD, full).await?;
     let (parts, _) = taken.response.into_parts();
     if parts.status != StatusCode::OK {
@@ -36,7 +37,16 @@ pub async fn get(object: &Object<'_>, mut full: HeaderMap) -> Result<Response, R
     // Whoever answered is asked again first: it has the version.
     let mut holders = taken.others;
     holders.insert(0, taken.peer);
-    let ranges = match resolve(&specs, length) {
+    let names_one = |names: &str| {
+        names
+            .split(',')
+            .any(|name| parts.headers.contains_key(name.trim()))
+    };
+    let resolved = match whole_if.is_some_and(|names| names_one(&names)) {
+        true => Resolved::Whole,
+        false => resolve(&specs, length),
+    };
+    let ranges = match resolved {
         Resolved::Whole => {
             let whole = ByteRange {
                 start: 0,

@@ -102,6 +102,11 @@ fn sections(edge: &Edge, is_admin: bool) -> Value {
         "allow_async_delete": slo.allow_async_delete,
     });
     all.insert("slo".into(), slo_section);
+    all.insert(
+        "etag_quoter".into(),
+        super::etag_quoter::info(&edge.config.etag_quoter),
+    );
+    all.insert("symlink".into(), super::symlink::info(&edge.config.symlink));
     let remap = &edge.config.domain_remap;
     if !remap.storage_domain.is_empty() {
         let section = json!({"default_reseller_prefix": remap.default_reseller_prefix});

@@ -20,6 +20,9 @@ impl Paths {
     pub fn of_copy(map: &HeaderMap, source: &ObjectPath) -> Result<Self, &'static str> {
         let value = headers::text(map, header::DESTINATION).filter(|value| !value.is_empty());
         let value = value.ok_or("Destination header required")?;
+        if headers::text(map, header::DESTINATION_ACCOUNT) == Some("") {
+            return Err("Account name cannot be empty");
+        }
         let account = account(map, header::DESTINATION_ACCOUNT, &source.account)?;
         let (container, object) = container_and_object(value)
             .ok_or("Destination header must be of the form <container name>/<object name>")?;
@@ -103,10 +106,14 @@ pub fn sink(
 ) -> HeaderMap {
     let mut sink = HeaderMap::new();
     let expires_anew = asked.contains_key(header::X_DELETE_AT) || asked.contains_key(header::X_DELETE_AFTER);
+    // A link that is copied as such: its row is made anew, from where it leads.
+    let is_link = source.contains_key(LINK_TARGET);
     for (name, value) in source {
         let text = name.as_str();
         let is_wanted = if header::is_sysmeta(text) {
-            belongs_to_copy(text, kind)
+            belongs_to_copy(text, kind) && !(is_link && text == header::OVERRIDE_ETAG)
+        } else if OF_LINKS.contains(&text) {
+            true
         } else {
             !is_fresh && is_copied(text) && !(expires_anew && text == header::X_DELETE_AT)
         };
@@ -118,6 +125,12 @@ pub fn sink(
         sink.remove(name);
         for value in asked.get_all(name) {
             sink.append(name.clone(), value.clone());
+        }
+    }
+    // An account named for another target does not go with the target that is kept.
+    if asked.contains_key(LINK_TARGET) {
+        for name in OF_LINKS.iter().filter(|name| !asked.contains_key(**name)) {
+            sink.remove(*name);
         }
     }
     let has_type = asked.get(CONTENT_TYPE).is_some_and(|value| !value.is_empty());
@@ -139,6 +152,10 @@ pub fn sink(
     sink.insert(CONTENT_LENGTH, HeaderValue::from(length));
     sink
 }
+
+const LINK_TARGET: &str = "x-symlink-target";
+/// A link's public headers, which a source shows when the request says `symlink=get`.
+const OF_LINKS: [&str; 3] = [LINK_TARGET, "x-symlink-target-account", "x-symlink-target-etag"];
 
 fn carry(sink: &mut HeaderMap, source: &HeaderMap, name: HeaderName) {
     if let Some(value) = source.get(&name) {
@@ -204,6 +221,9 @@ pub fn shown(source: &ObjectPath, source_headers: &HeaderMap, sink: &HeaderMap) 
             value.clone(),
         );
     }
+    if let Some(value) = source_headers.get("x-object-version-id") {
+        shown.insert(HeaderName::from_static("x-copied-from-version-id"), value.clone());
+    }
     for (name, value) in sink {
         let text = name.as_str();
         if header::is_user_meta(text) || header::is_sysmeta(text) || text == header::X_DELETE_AT {
@@ -252,6 +272,8 @@ mod tests {
         }
         let bad_account = [("destination", "d/p"), ("destination-account", "b%2Fc")];
         assert_eq!(to(&bad_account), Err("Account name cannot contain slashes"));
+        let no_account = [("destination", "d/p"), ("destination-account", "")];
+        assert_eq!(to(&no_account), Err("Account name cannot be empty"));
         let from = |pairs: &[(&str, &str)]| Paths::of_put(&map(pairs), &own).map(|paths| paths.source);
         assert_eq!(from(&[("x-copy-from", "/d/p?q")]), Ok(object("a", "d", "p?q")));
         assert_eq!(
@@ -308,6 +330,41 @@ mod tests {
             7,
         );
         assert_eq!(own_type["content-type"], "image/png");
+    }
+
+    #[test]
+    fn links_are_copied_as_links() {
+        let source = map(&[
+            ("x-symlink-target", "c/o"),
+            ("x-symlink-target-account", "b"),
+            ("x-symlink-target-etag", "e"),
+            ("x-symlink-target-bytes", "5"),
+            (
+                "x-object-sysmeta-container-update-override-etag",
+                "d; symlink_target=c/o",
+            ),
+        ]);
+        for is_fresh in [true, false] {
+            let copied = sink(&map(&[]), &source, SourceKind::Whole, is_fresh, 0);
+            let expected = map(&[
+                ("x-symlink-target", "c/o"),
+                ("x-symlink-target-account", "b"),
+                ("x-symlink-target-etag", "e"),
+                ("content-length", "0"),
+            ]);
+            assert_eq!(copied, expected);
+        }
+        let elsewhere = sink(
+            &map(&[("x-symlink-target", "d/p")]),
+            &source,
+            SourceKind::Whole,
+            false,
+            0,
+        );
+        assert_eq!(
+            elsewhere,
+            map(&[("x-symlink-target", "d/p"), ("content-length", "0")])
+        );
     }
 
     #[test]

@@ -4,6 +4,7 @@
 //! See "Server-side copy" in Swift's middleware documentation.
 
 mod head;
+mod heartbeat;
 
 use super::answer;
 use crate::context::{self, Origin, is_true, target};
@@ -14,8 +15,24 @@ use http::{Method, StatusCode};
 use martlet_protocol::header;
 use martlet_protocol::name::{ObjectPath, Target};
 use martlet_protocol::percent;
+use martlet_protocol::query::Query;
 use martlet_service::{Body, Request, Response, headers};
+use serde::{Deserialize, Serialize};
 use std::sync::Arc;
+
+/// Copies that a client waits for.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct CopyConfig {
+    /// Seconds between heartbeats, when a client asks for them.
+    pub yield_frequency: u64,
+}
+
+impl Default for CopyConfig {
+    fn default() -> Self {
+        CopyConfig { yield_frequency: 10 }
+    }
+}
 
 /// What of the request's own conditions judges the source.
 const SOURCE_HEADERS: [HeaderName; 5] = [
@@ -54,7 +71,8 @@ pub async fn run(request: Request, next: Next) -> Response {
 async fn copy(request: Request, next: Next, paths: Paths) -> Response {
     let mut query = context::query(&request);
     let wants_manifest = query.get("multipart-manifest") == Some("get");
-    let source_request = source_request(&request, &paths.source, wants_manifest);
+    let wants_heartbeat = query.get("heartbeat").is_some_and(is_true);
+    let source_request = source_request(&request, &paths.source, &query);
     let max_file_size = next.edge().config.constraints.max_file_size;
 
     let source = next.clone().run(source_request).await;
@@ -83,8 +101,17 @@ async fn copy(request: Request, next: Next, paths: Paths) -> Response {
             SourceKind::Whole | SourceKind::Derived => {}
         }
     }
+    // It says which version is read; the copy is a new one.
+    query.remove("version-id");
+    let beats = wants_heartbeat.then(|| {
+        let seconds = next.edge().config.copy.yield_frequency;
+        heartbeat::Heartbeat::new(request.headers(), seconds)
+    });
     let mut shown = head::shown(&paths.source, &source_parts.headers, &sink_headers);
     let sink = sink_request(request, sink_headers, &paths.destination, &query.encode(), body);
+    if let Some(beats) = beats {
+        return beats.answer(next.run(sink), shown);
+    }
     let mut response = next.run(sink).await;
     if response.status().is_success() {
         let out = response.headers_mut();
@@ -97,15 +124,16 @@ async fn copy(request: Request, next: Next, paths: Paths) -> Response {
     response
 }
 
-/// A GET of the source in the client's name. `If-None-Match: *` asks that the destination be new and does not concern
-/// the source.
-fn source_request(request: &Request, source: &ObjectPath, wants_manifest: bool) -> Request {
-    let query = if wants_manifest {
-        "multipart-manifest=get&format=raw"
-    } else {
-        ""
-    };
-    let mut get = Origin::of(request).request(Method::GET, Target::Object(source.clone()), query);
+/// A GET of the source in the client's name, with the client's parameters. `If-None-Match: *` asks that the destination
+/// be new and does not concern the source.
+fn source_request(request: &Request, source: &ObjectPath, query: &Query) -> Request {
+    let mut query = query.clone();
+    if query.get("multipart-manifest") == Some("get") {
+        query.remove("format");
+        query.push("format", "raw");
+    }
+    let target = Target::Object(source.clone());
+    let mut get = Origin::of(request).request(Method::GET, target, &query.encode());
     let map = get.headers_mut();
     for name in SOURCE_HEADERS {
         let Some(value) = request.headers().get(&name) else {

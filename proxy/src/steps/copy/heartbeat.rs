@@ -1,0 +1,149 @@
+//! `heartbeat=on`: a client that waits for a long copy hears a space now and then, and at the end what became of it.
+
+use crate::pipeline::StepFuture;
+use crate::steps::{accept, answer};
+use bytes::Bytes;
+use futures_util::stream;
+use http::StatusCode;
+use http::header::{ACCEPT, CONTENT_TYPE, HeaderMap};
+use martlet_protocol::header;
+use martlet_service::{Body, Response, collect, headers, respond};
+use serde_json::{Map, Value, json};
+use std::time::Duration;
+
+const OFFERS: [&str; 2] = ["text/plain", "application/json"];
+/// Bytes of the answer that the report repeats; the core's answers to a PUT are a line or two.
+const MAX_BODY_BYTES: usize = 64 << 10;
+
+/// How a client wants to wait.
+pub struct Heartbeat {
+    format: &'static str,
+    every: Duration,
+}
+
+impl Heartbeat {
+    pub fn new(asked: &HeaderMap, seconds: u64) -> Self {
+        let accepted = headers::text(asked, ACCEPT.as_str());
+        let format = accept::best_match(accepted, &OFFERS).ok().flatten();
+        Heartbeat {
+            format: format.unwrap_or(OFFERS[0]),
+            every: Duration::from_secs(seconds.max(1)),
+        }
+    }
+
+    /// 202 at once; the copy goes on while the body is read. `shown` is what the answer says of the copy.
+    pub fn answer(self, copy: StepFuture, shown: HeaderMap) -> Response {
+        let mut map = HeaderMap::new();
+        headers::set(&mut map, CONTENT_TYPE.as_str(), self.format);
+        let waiting = Waiting {
+            copy,
+            shown,
+            beats: self,
+        };
+        let first = stream::iter([Ok(Bytes::from_static(b" "))]);
+        let rest = stream::unfold(Some(waiting), |waiting| async move {
+            let mut waiting = waiting?;
+            match tokio::time::timeout(waiting.beats.every, &mut waiting.copy).await {
+                Err(_) => Some((Ok(Bytes::from_static(b" ")), Some(waiting))),
+                Ok(response) => {
+                    let report = report(waiting.beats.format, response, &waiting.shown).await;
+                    Some((Ok(Bytes::from(report)), None))
+                }
+            }
+        });
+        let body = Body::stream(futures_util::StreamExt::chain(first, rest));
+        respond::with(StatusCode::ACCEPTED, map, body)
+    }
+}
+
+struct Waiting {
+    copy: StepFuture,
+    shown: HeaderMap,
+    beats: Heartbeat,
+}
+
+async fn report(format: &str, response: Response, shown: &HeaderMap) -> String {
+    let (parts, body) = response.into_parts();
+    let body = collect(body, MAX_BODY_BYTES).await.unwrap_or_default();
+    let line = answer::line(parts.status);
+    let mut fields = Map::new();
+    fields.insert("Response Status".into(), json!(line));
+    fields.insert("Response Body".into(), json!(String::from_utf8_lossy(&body)));
+    for (name, value) in shown.iter().chain(&parts.headers) {
+        let is_inside = header::is_sysmeta(name.as_str()) || name.as_str().starts_with("x-backend");
+        if let (false, Some(text)) = (is_inside, headers::value_text(value)) {
+            fields.insert(title(name.as_str()), json!(text));
+        }
+    }
+    let mut errors = Vec::new();
+    if !parts.status.is_success() {
+        let from = headers::text(shown, "x-copied-from").unwrap_or("");
+        errors.push((from.to_owned(), line));
+    }
+    write(format, fields, &errors)
+}
+
+fn write(format: &str, mut fields: Map<String, Value>, errors: &[(String, String)]) -> String {
+    if format == "application/json" {
+        fields.insert("Errors".into(), json!(errors));
+        return Value::Object(fields).to_string();
+    }
+    // The map keeps its names in order.
+    let mut out: String = fields
+        .iter()
+        .map(|(name, value)| format!("{name}: {}\n", value.as_str().unwrap_or_default()))
+        .collect();
+    out.push_str("Errors:\n");
+    for (name, status) in errors {
+        out.push_str(&format!("{name}, {status}\n"));
+    }
+    out
+}
+
+/// `x-copied-from` as `X-Copied-From`, which is how reports name headers.
+fn title(name: &str) -> String {
+    let words = name.split('-').map(|word| {
+        let mut letters = word.chars();
+        match letters.next() {
+            Some(first) => first.to_ascii_uppercase().to_string() + letters.as_str(),
+            None => String::new(),
+        }
+    });
+    words.collect::<Vec<_>>().join("-")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[tokio::test]
+    async fn the_end_says_what_became_of_the_copy() {
+        let mut shown = HeaderMap::new();
+        headers::set(&mut shown, "x-copied-from", "c/o");
+        headers::set(&mut shown, "x-object-sysmeta-a", "b");
+        let done = respond::empty(StatusCode::CREATED);
+        assert_eq!(
+            report("text/plain", done, &shown).await,
+            "Response Body: \nResponse Status: 201 Created\nX-Copied-From: c/o\nErrors:\n"
+        );
+        let failed = respond::empty(StatusCode::SERVICE_UNAVAILABLE);
+        let json: Value = serde_json::from_str(&report("application/json", failed, &shown).await).unwrap();
+        let errors = json!([["c/o", "503 Service Unavailable"]]);
+        assert_eq!(
+            json,
+            json!({"Response Status": "503 Service Unavailable", "Response Body": "", "X-Copied-From": "c/o", "Errors": errors})
+        );
+    }
+
+    #[tokio::test]
+    async fn a_space_comes_first() {
+        let copy: StepFuture = Box::pin(async { respond::empty(StatusCode::CREATED) });
+        let response = Heartbeat::new(&HeaderMap::new(), 10).answer(copy, HeaderMap::new());
+        assert_eq!(response.status(), StatusCode::ACCEPTED);
+        let mut body = response.into_body();
+        assert_eq!(body.next().await.unwrap().unwrap(), " ");
+        let rest = body.next().await.unwrap().unwrap();
+        assert!(rest.ends_with(b"Response Status: 201 Created\nErrors:\n"));
+        assert!(body.next().await.is_none());
+    }
+}
