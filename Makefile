@@ -6,12 +6,14 @@ export PATH := $(HOME)/.cargo/bin:$(PATH)
 export CARGO_TARGET_DIR ?= $(CURDIR)/target
 MARTLET := $(CARGO_TARGET_DIR)/release/martlet
 
-.PHONY: run test test-rust test-clients build deps deps-test lint bench clean
+CACHE := $(or $(XDG_CACHE_HOME),$(HOME)/.cache)/martlet
+
+.PHONY: run test test-rust conformance-swift build deps deps-test lint bench clean
 
 run: build ## start the all-in-one cluster; make run ARGS="--port 8090 --data DIR"
 	@exec $(MARTLET) dev $(ARGS)
 
-test: deps deps-test lint test-rust ## every test
+test: deps deps-test lint test-rust conformance-swift ## every test
 
 test-rust: build
 	cargo test --release --locked --workspace
@@ -19,6 +21,13 @@ test-rust: build
 build: deps
 	@tools/announce-first-build
 	cargo build --release --locked
+
+# Swift's own functional suite, on a cluster in one process and on one of several; every outcome is pinned.
+conformance-swift: build deps-test ## CONFORMANCE="--only test/functional/test_slo.py" for a part
+	@echo "Swift's functional suite, one process:"
+	@$(CACHE)/conformance/bin/python tests/conformance/swift.py --martlet $(MARTLET) --cache $(CACHE) $(CONFORMANCE)
+	@echo "Swift's functional suite, a process for each storage node:"
+	@$(CACHE)/conformance/bin/python tests/conformance/swift.py --martlet $(MARTLET) --cache $(CACHE) --processes $(CONFORMANCE)
 
 lint: deps
 	cargo fmt --all --check
