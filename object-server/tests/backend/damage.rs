@@ -3,6 +3,7 @@
 use crate::house::{House, ask, eventually, get, put};
 use martlet_service::BodyError;
 use std::fs;
+use std::io::Read;
 use std::os::unix::fs::FileExt;
 use std::path::{Path, PathBuf};
 
@@ -13,9 +14,13 @@ fn body() -> Vec<u8> {
     (0..LENGTH as u32 / 4).flat_map(|at| at.to_le_bytes()).collect()
 }
 
+/// All files at this moment. What moves meanwhile may be missing: the index renames its files, and a body moves from
+/// `incoming/` to its place after its PUT was answered.
 fn files_below(directory: &Path, found: &mut Vec<PathBuf>) {
-    for entry in fs::read_dir(directory).unwrap() {
-        let path = entry.unwrap().path();
+    let Ok(entries) = fs::read_dir(directory) else {
+        return;
+    };
+    for path in entries.flatten().map(|entry| entry.path()) {
         if path.is_dir() {
             files_below(&path, found);
         } else {
@@ -24,30 +29,31 @@ fn files_below(directory: &Path, found: &mut Vec<PathBuf>) {
     }
 }
 
-/// Changes the byte of the stored body that is `offset` bytes in.
-fn flip(house: &House, offset: usize) {
+/// Changes the byte of the stored body that is `offset` bytes in. False when the body was not found this time.
+fn flip(house: &House, offset: usize) -> bool {
     let mut files = Vec::new();
     files_below(house.directory.path(), &mut files);
     let marks = body()[offset..offset + 64].to_vec();
-    for path in files {
-        // The index renames its own files meanwhile.
-        let Ok(stored) = fs::read(&path) else { continue };
-        if stored.len() < LENGTH {
-            continue;
-        }
-        if let Some(at) = stored.windows(marks.len()).position(|window| window == marks) {
-            let file = fs::OpenOptions::new().write(true).open(path).unwrap();
-            file.write_all_at(&[!marks[0]], at as u64).unwrap();
-            return;
-        }
-    }
-    panic!("no file holds the body");
+    files.iter().any(|path| {
+        let open = fs::OpenOptions::new().read(true).write(true).open(path);
+        let Ok(mut file) = open else { return false };
+        let mut stored = Vec::new();
+        file.read_to_end(&mut stored).unwrap();
+        let Some(at) = stored.windows(marks.len()).position(|window| window == marks) else {
+            return false;
+        };
+        file.write_all_at(&[!marks[0]], at as u64).unwrap();
+        true
+    })
 }
 
 async fn damaged_at(offset: usize) -> House {
     let house = House::new();
     assert_eq!(put("5").body(body()).send(&house).await.status, 201);
-    flip(&house, offset);
+    assert!(
+        eventually(async || flip(&house, offset)).await,
+        "no file holds the body"
+    );
     house
 }
 
