@@ -16,6 +16,7 @@ pub struct ProxyConfig {
     pub gatekeeper: GatekeeperConfig,
     pub healthcheck: HealthcheckConfig,
     pub domain_remap: DomainRemapConfig,
+    pub tempurl: crate::steps::tempurl::TempUrlConfig,
     pub tempauth: TempAuthConfig,
     pub cors: CorsConfig,
     pub info: InfoConfig,

@@ -1,5 +1,6 @@
 //! What travels with a request: its transaction id, its user, its target; and how a step makes requests of its own.
 
+use crate::grant::Grant;
 use http::header::{HeaderMap, HeaderName, HeaderValue};
 use http::{Method, Uri};
 use martlet_protocol::header;
@@ -101,6 +102,18 @@ pub fn uri(target: &Target, query: &str) -> Uri {
     text.parse().unwrap_or_default()
 }
 
+/// Replaces the query and leaves the path as the client wrote it: a slash at its end means something to web pages.
+pub fn set_query(request: &mut Request, query: &str) {
+    let path = request.uri().path();
+    let text = match query {
+        "" => path.to_owned(),
+        _ => format!("{path}?{query}"),
+    };
+    if let Ok(uri) = text.parse() {
+        *request.uri_mut() = uri;
+    }
+}
+
 /// Points a request at another target or query.
 pub fn retarget(request: &mut Request, target: Target, query: &str) {
     *request.uri_mut() = uri(&target, query);
@@ -124,6 +137,7 @@ pub fn is_true(text: &str) -> bool {
 pub struct Origin {
     context: Option<Context>,
     identity: Option<Arc<Identity>>,
+    grant: Option<Arc<Grant>>,
     pre_authorized: bool,
     headers: HeaderMap,
 }
@@ -148,6 +162,7 @@ impl Origin {
         Origin {
             context: context(request).cloned(),
             identity: identity(request),
+            grant: request.extensions().get::<Arc<Grant>>().cloned(),
             pre_authorized: request.extensions().get::<PreAuthorized>().is_some(),
             headers: kept,
         }
@@ -164,6 +179,16 @@ impl Origin {
         origin
     }
 
+    /// The same, by a signature instead of a user.
+    pub fn granted(&self, grant: Grant) -> Self {
+        Origin {
+            identity: None,
+            grant: Some(Arc::new(grant)),
+            pre_authorized: false,
+            ..self.clone()
+        }
+    }
+
     /// A request without a body, in the same user's name.
     pub fn request(&self, method: Method, target: Target, query: &str) -> Request {
         let mut request = Request::new(Body::empty());
@@ -175,6 +200,9 @@ impl Origin {
         }
         if let Some(identity) = &self.identity {
             request.extensions_mut().insert(identity.clone());
+        }
+        if let Some(grant) = &self.grant {
+            request.extensions_mut().insert(grant.clone());
         }
         if self.pre_authorized {
             request.extensions_mut().insert(PreAuthorized);

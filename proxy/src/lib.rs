@@ -7,6 +7,7 @@ pub mod acl;
 pub mod config;
 pub mod context;
 pub mod core;
+pub mod grant;
 pub mod pipeline;
 pub mod steps;
 

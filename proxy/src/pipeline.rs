@@ -47,6 +47,8 @@ pub static PIPELINE: &[Step] = &[
     step!("etag-quoter", steps::etag_quoter::run),
     // Above authentication, so that refusals of listings come in one shape; all below speak JSON.
     step!("listing_formats", steps::listing_formats::run),
+    // A signature in the query stands in for a user, so it comes before anyone asks for a token.
+    step!("tempurl", steps::tempurl::run),
     // Who is asking. All below may make requests in this user's name.
     step!("tempauth", steps::tempauth::run),
     // A browser reads an answer, refusals too, only with these headers; preflights carry no token.
@@ -123,6 +125,8 @@ mod tests {
             ("s3api", "domain_remap"),
             ("domain_remap", "paths"),
             ("paths", "tempauth"),
+            ("listing_formats", "tempurl"),
+            ("tempurl", "tempauth"),
             ("tempauth", INNER),
             ("copy", "slo"),
             ("slo", "dlo"),

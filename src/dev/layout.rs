@@ -9,6 +9,8 @@ use crate::node::format_device;
 use martlet_protocol::policy::{Policy, PolicyIndex};
 use martlet_proxy::ProxyConfig;
 use martlet_proxy::config::{DomainRemapConfig, ResellerPrefix, TempAuthConfig, UserConfig};
+use martlet_proxy::steps::tempurl::TempUrlConfig;
+use martlet_proxy::steps::tempurl::signature::Digest;
 use martlet_ring::builder::{Builder, NewDevice};
 use martlet_s3_shim::S3Config;
 use std::collections::BTreeMap;
@@ -241,8 +243,13 @@ fn dev_proxy(bind: SocketAddr) -> ProxyRoleConfig {
         storage_domain: vec!["example.net".into()],
         ..DomainRemapConfig::default()
     };
+    let tempurl = TempUrlConfig {
+        allowed_digests: vec![Digest::Sha1, Digest::Sha256, Digest::Sha512],
+        ..TempUrlConfig::default()
+    };
     let pipeline = ProxyConfig {
         tempauth,
+        tempurl,
         domain_remap,
         ..ProxyConfig::default()
     };

@@ -7,6 +7,7 @@ pub mod clients;
 pub mod copies;
 pub mod files;
 pub mod http;
+pub mod signing;
 
 use std::io::{BufRead, BufReader, Read};
 use std::path::{Path, PathBuf};

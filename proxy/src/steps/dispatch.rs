@@ -4,6 +4,7 @@ use super::answer;
 use super::tempauth::authorize::{Guard, Standing};
 use crate::acl;
 use crate::context::{self, PreAuthorized, allows_reserved_names, target};
+use crate::grant::Grant;
 use crate::pipeline::Next;
 use http::header::{HeaderMap, HeaderName, REFERER};
 use http::{Method, StatusCode};
@@ -58,6 +59,9 @@ fn guard(next: &Next, request: &Request, target: &Arc<Target>) -> Guard {
     let method = request.method().clone();
     if request.extensions().get::<PreAuthorized>().is_some() {
         return Guard::open(method, target.clone());
+    }
+    if let Some(grant) = request.extensions().get::<Arc<Grant>>() {
+        return Guard::granted(grant, method, target.clone());
     }
     let referer = headers::text(request.headers(), REFERER.as_str()).map(str::to_owned);
     Guard::new(

@@ -93,6 +93,7 @@ fn sections(edge: &Edge, is_admin: bool) -> Value {
     let mut all = Map::new();
     all.insert("swift".into(), swift_section(edge));
     all.insert("tempauth".into(), json!({"account_acls": true}));
+    all.insert("tempurl".into(), super::tempurl::info(&edge.config.tempurl));
     let slo = &edge.config.slo;
     let slo_section = json!({
         "max_manifest_segments": slo.max_manifest_segments,

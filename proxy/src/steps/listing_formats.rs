@@ -32,7 +32,7 @@ pub async fn run(mut request: Request, next: Next) -> Response {
     let can_vary = !query.has("format");
     query.remove("format");
     query.push("format", "json");
-    *request.uri_mut() = context::uri(&target, &query.encode());
+    context::set_query(&mut request, &query.encode());
     let is_head = *request.method() == Method::HEAD;
     let shows_reserved = allows_reserved_names(request.headers());
 
@@ -50,6 +50,10 @@ pub async fn run(mut request: Request, next: Next) -> Response {
             .next()
             .is_some_and(|kind| kind.trim() == "application/json")
     });
+    // A web page stands for a listing and is given as it is.
+    if parts.headers.contains_key(super::tempurl::CONTENT_GENERATOR) {
+        return Response::from_parts(parts, body);
+    }
     let is_empty = parts.status == StatusCode::NO_CONTENT;
     if is_head {
         set_type(&mut parts.headers, format);

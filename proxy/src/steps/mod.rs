@@ -21,3 +21,4 @@ pub mod segments;
 pub mod slo;
 pub mod symlink;
 pub mod tempauth;
+pub mod tempurl;

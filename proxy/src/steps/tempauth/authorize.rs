@@ -4,6 +4,7 @@ use super::super::answer;
 use super::users::Users;
 use crate::acl::{AccountAcl, AccountRight, ContainerAcl};
 use crate::core::authorize::{Authorize, Need};
+use crate::grant::Grant;
 use http::{Method, StatusCode};
 use martlet_protocol::identity::Identity;
 use martlet_protocol::name::Target;
@@ -55,6 +56,22 @@ impl Guard {
     /// For requests the cluster makes in its own name.
     pub fn open(method: Method, target: Arc<Target>) -> Self {
         let standing = Standing::Owner;
+        Guard {
+            standing,
+            identity: None,
+            method,
+            target,
+            referer: None,
+            account_right: None,
+        }
+    }
+
+    /// For requests that a signature allows, or does not; no ACL is asked.
+    pub fn granted(grant: &Grant, method: Method, target: Arc<Target>) -> Self {
+        let standing = match grant.allows(&method, &target) {
+            true => Standing::Allowed,
+            false => Standing::Refused,
+        };
         Guard {
             standing,
             identity: None,
