@@ -25,6 +25,7 @@ pub struct ProxyConfig {
     pub slo: SloConfig,
     pub dlo: DloConfig,
     pub symlink: crate::steps::symlink::SymlinkConfig,
+    pub versioned_writes: crate::steps::versioned_writes::VersionedWritesConfig,
 }
 
 /// Transaction ids.

@@ -58,8 +58,12 @@ pub static PIPELINE: &[Step] = &[
     // A static manifest may hold segments that are dynamic manifests, not the other way round.
     step!("slo", steps::slo::run),
     step!("dlo", steps::dlo::run),
+    // Below large objects, whose manifests have versions as any object; above links, which are how a version is current.
+    step!("versioned_writes", steps::versioned_writes::run),
     // Next to the storage nodes: whatever is read above, a segment or a version, may be a link.
     step!("symlink", steps::symlink::run),
+    // Here it is certain which object is really replaced or deleted, versions and archived copies included.
+    step!("upload-parts", steps::slo::parts::run),
     // What is left goes to the storage nodes; who may do it is decided here, with the container's ACLs in hand.
     step!("proxy-server", steps::dispatch::run),
 ];
@@ -130,7 +134,9 @@ mod tests {
             ("tempauth", INNER),
             ("copy", "slo"),
             ("slo", "dlo"),
-            ("dlo", "symlink"),
+            ("dlo", "versioned_writes"),
+            ("versioned_writes", "symlink"),
+            ("symlink", "upload-parts"),
         ] {
             assert!(at(before) < at(after), "{before} must come before {after}");
         }

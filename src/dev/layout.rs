@@ -11,6 +11,7 @@ use martlet_proxy::ProxyConfig;
 use martlet_proxy::config::{DomainRemapConfig, ResellerPrefix, TempAuthConfig, UserConfig};
 use martlet_proxy::steps::tempurl::TempUrlConfig;
 use martlet_proxy::steps::tempurl::signature::Digest;
+use martlet_proxy::steps::versioned_writes::VersionedWritesConfig;
 use martlet_ring::builder::{Builder, NewDevice};
 use martlet_s3_shim::S3Config;
 use std::collections::BTreeMap;
@@ -247,10 +248,15 @@ fn dev_proxy(bind: SocketAddr) -> ProxyRoleConfig {
         allowed_digests: vec![Digest::Sha1, Digest::Sha256, Digest::Sha512],
         ..TempUrlConfig::default()
     };
+    let versioned_writes = VersionedWritesConfig {
+        allow_versioned_writes: Some(true),
+        allow_object_versioning: false,
+    };
     let pipeline = ProxyConfig {
         tempauth,
         tempurl,
         domain_remap,
+        versioned_writes,
         ..ProxyConfig::default()
     };
     ProxyRoleConfig {

@@ -5,7 +5,8 @@ use http::StatusCode;
 use http::header::{CONTENT_LENGTH, CONTENT_TYPE, HeaderMap, HeaderName, HeaderValue, TRANSFER_ENCODING};
 use martlet_protocol::header;
 use martlet_protocol::limits::Limits;
-use martlet_service::{Response, headers};
+use martlet_protocol::timestamp::Timestamp;
+use martlet_service::{Clock, Response, headers};
 
 /// The three kinds of things, as their metadata headers name them.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -206,6 +207,16 @@ pub fn delete_at(head: &HeaderMap, now_secs: u64) -> Result<Option<u64>, Respons
         return Err(bad_request("X-Delete-At in past"));
     }
     Ok(Some(at))
+}
+
+/// The moment of a write. A step may have named it (`X-Timestamp` is kept out at the border); else it is now.
+pub fn moment(head: &HeaderMap, clock: &Clock) -> Result<Timestamp, Response> {
+    match head.get(header::X_TIMESTAMP) {
+        None => Ok(clock.now()),
+        Some(value) => headers::value_text(value)
+            .and_then(|text| Timestamp::parse(text.trim()).ok())
+            .ok_or_else(|| bad_request("X-Timestamp should be a UNIX timestamp float value")),
+    }
 }
 
 /// The ETag a client promises, bare and lower case.

@@ -4,6 +4,7 @@ use super::Core;
 use super::answer;
 use super::authorize::Authorize;
 use super::backend;
+use super::checks;
 use super::fan_out::{Write, fan_out_until};
 use super::placement::Which;
 use super::put::{authorized, place_with_updates};
@@ -38,7 +39,8 @@ async fn delete(
         Which::Object(info.policy),
         &backend::trans_id(&request.headers, &request.extensions),
     );
-    headers::set(&mut common, header::X_TIMESTAMP, &core.clock.now().internal());
+    let now = checks::moment(&request.headers, &core.clock)?;
+    headers::set(&mut common, header::X_TIMESTAMP, &now.internal());
     for name in [header::X_IF_DELETE_AT, header::X_BACKEND_ALLOW_RESERVED_NAMES] {
         if let Some(value) = request.headers.get(name) {
             backend::put(&mut common, name, value.clone());

@@ -21,6 +21,7 @@ use super::info::{ContainerInfo, Existence};
 use super::placement::{Placement, Which, assign_updates};
 use super::quorum::{PutQuorum, Step};
 use super::stream;
+use crate::context::OwnContentType;
 use bytes::{Bytes, BytesMut};
 use futures_util::stream::{FuturesUnordered, StreamExt};
 use http::header::{CONTENT_TYPE, ETAG, HeaderMap, HeaderValue, LAST_MODIFIED};
@@ -123,14 +124,15 @@ async fn put(
     let info = authorized(core, &Method::PUT, &path, authorize).await?;
     let length = checks::body_length(&request.headers, body.content_length(), &core.limits)?;
     checks::name_length("Object", &path.object, core.limits.max_object_name_length)?;
-    let now = core.clock.now();
+    let now = checks::moment(&request.headers, &core.clock)?;
     let mut common = backend::common_headers(
         Which::Object(info.policy),
         &backend::trans_id(&request.headers, &request.extensions),
     );
     headers::set(&mut common, header::X_TIMESTAMP, &now.internal());
     keep_object_headers(&request.headers, &mut common);
-    set_content_type(&request.headers, &path, &mut common)?;
+    let is_own_type = request.extensions.get::<OwnContentType>().is_some();
+    set_content_type(&request.headers, &path, is_own_type, &mut common)?;
     if let Some(at) = checks::delete_at(&request.headers, now.secs())? {
         backend::put(&mut common, header::X_DELETE_AT, HeaderValue::from(at));
     }
@@ -200,12 +202,17 @@ pub fn keep_object_headers(from: &HeaderMap, to: &mut HeaderMap) {
 }
 
 /// The client's content type, or what the name says: when there is none, or the client asks for a guess.
-fn set_content_type(from: &HeaderMap, path: &ObjectPath, to: &mut HeaderMap) -> Result<(), Response> {
+fn set_content_type(
+    from: &HeaderMap,
+    path: &ObjectPath,
+    is_own: bool,
+    to: &mut HeaderMap,
+) -> Result<(), Response> {
     let given = from.get(CONTENT_TYPE).filter(|value| !value.is_empty());
     match given.filter(|_| !headers::is_true(from, "x-detect-content-type")) {
         Some(value) => {
             // The inside marks large objects with parameters that clients may not use.
-            if !from.contains_key(header::X_STATIC_LARGE_OBJECT) {
+            if !is_own && !from.contains_key(header::X_STATIC_LARGE_OBJECT) {
                 checks::content_type(from)?;
             }
             to.insert(CONTENT_TYPE, value.clone());

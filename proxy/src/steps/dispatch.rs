@@ -2,14 +2,16 @@
 
 use super::answer;
 use super::tempauth::authorize::{Guard, Standing};
+use crate::Edge;
 use crate::acl;
 use crate::context::{self, PreAuthorized, allows_reserved_names, target};
+use crate::core::{Authorize, Need};
 use crate::grant::Grant;
 use crate::pipeline::Next;
 use http::header::{HeaderMap, HeaderName, REFERER};
 use http::{Method, StatusCode};
 use martlet_protocol::header;
-use martlet_protocol::name::Target;
+use martlet_protocol::name::{ContainerPath, ObjectPath, Target};
 use martlet_service::{Request, Response, headers};
 use std::sync::Arc;
 
@@ -53,6 +55,54 @@ pub async fn run(mut request: Request, next: Next) -> Response {
     let mut response = edge.core.handle(request, (*target).clone(), &guard).await;
     show(response.headers_mut(), &target, guard.is_owner());
     response
+}
+
+/// What a request about an object may do, judged as the core would judge it, for steps that act on its behalf before it
+/// goes on (Swift's `swift.authorize`). The request itself is judged again when it gets here.
+pub struct Judge {
+    edge: Arc<Edge>,
+    guard: Guard,
+    method: Method,
+    target: Arc<Target>,
+    container: ContainerPath,
+}
+
+impl Judge {
+    /// `path` may be another than the request's.
+    pub fn of(request: &Request, next: &Next, path: &ObjectPath) -> Self {
+        let target = Arc::new(Target::Object(path.clone()));
+        Judge {
+            edge: next.edge().clone(),
+            guard: guard(next, request, &target),
+            method: request.method().clone(),
+            target,
+            container: path.container_path(),
+        }
+    }
+
+    /// # Errors
+    /// The refusal that the client gets.
+    pub async fn verdict(mut self) -> Result<(), Box<Response>> {
+        if self.guard.standing == Standing::Refused {
+            return Err(Box::new(self.guard.refusal()));
+        }
+        if self.guard.wants_account_acl() {
+            let account = self.edge.core.account_info(self.target.account()).await;
+            if let Some(stored) = account.sysmeta.get("core-access-control") {
+                self.guard.read_account_acl(stored);
+            }
+        }
+        let info = self.edge.core.container_info(&self.container).await;
+        let need = Need {
+            method: &self.method,
+            target: &self.target,
+            container_read_acl: info.read_acl.as_deref(),
+            container_write_acl: info.write_acl.as_deref(),
+            account: None,
+            is_listing: false,
+        };
+        self.guard.authorize(need).map_err(Box::new)
+    }
 }
 
 fn guard(next: &Next, request: &Request, target: &Arc<Target>) -> Guard {

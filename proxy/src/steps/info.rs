@@ -108,6 +108,7 @@ fn sections(edge: &Edge, is_admin: bool) -> Value {
         super::etag_quoter::info(&edge.config.etag_quoter),
     );
     all.insert("symlink".into(), super::symlink::info(&edge.config.symlink));
+    edge.config.versioned_writes.show(&mut all);
     let remap = &edge.config.domain_remap;
     if !remap.storage_domain.is_empty() {
         let section = json!({"default_reseller_prefix": remap.default_reseller_prefix});

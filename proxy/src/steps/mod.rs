@@ -22,3 +22,4 @@ pub mod slo;
 pub mod symlink;
 pub mod tempauth;
 pub mod tempurl;
+pub mod versioned_writes;

@@ -45,7 +45,7 @@ pub async fn manifest(request: Request, next: Next, raw: bool) -> Response {
     respond::with(StatusCode::OK, parts.headers, Body::full(body))
 }
 
-async fn read(body: Body) -> Option<Vec<Segment>> {
+pub async fn read(body: Body) -> Option<Vec<Segment>> {
     let bytes = collect(body, MAX_MANIFEST_BYTES).await.ok()?;
     stored::parse(&bytes)
 }

@@ -2,7 +2,7 @@
 //!
 //! See "Static Large Objects" in Swift's middleware documentation. S3 multipart uploads are kept the same way: their
 //! manifests, written from inside only, name parts in a container of a reserved name, and carry the upload's id in
-//! [`MULTIPART`]. When such an object goes or is replaced, `parts` deletes its parts.
+//! [`MULTIPART`]. When such an object goes or is replaced, `parts`, a step of its own further down, deletes its parts.
 //!
 //! - `manifest`: what a client sends, checked. `stored`: what is kept. `plan`: which bytes of which segment. All pure.
 //! - `put`, `get`, `delete`, `listing`: the requests.
@@ -11,7 +11,7 @@ mod delete;
 mod get;
 mod listing;
 mod manifest;
-mod parts;
+pub mod parts;
 mod plan;
 mod put;
 mod stored;
@@ -55,7 +55,6 @@ pub async fn run(request: Request, next: Next) -> Response {
              multipart-manifest=put.",
             )
         }
-        ("PUT" | "DELETE", _) => parts::replacing(request, next, path).await,
         _ => next.run(request).await,
     }
 }

@@ -1,21 +1,45 @@
 //! What becomes of the parts of an S3 upload when the object they make up is replaced or deleted: they go too.
+//!
+//! A step of its own behind the one that keeps versions, since what that one has put aside is still made up of its parts.
 
 use super::{MULTIPART, get};
-use crate::context::Origin;
+use crate::context::{Origin, target};
 use crate::pipeline::Next;
+use crate::steps::versioned_writes::parent_container;
 use futures_util::{StreamExt, stream};
 use http::Method;
 use martlet_protocol::name::{ContainerName, ContainerPath, ObjectPath, Target};
 use martlet_service::{Request, Response, headers};
 
+/// The name of this step.
+pub const STEP: &str = "upload-parts";
+
+/// Marks a PUT or DELETE of something that was copied before: the parts belong to the copy now.
+#[derive(Clone, Copy, Debug)]
+pub struct KeepsParts;
+
 /// Runs a PUT or DELETE; when it succeeds and what was there was an upload's manifest, deletes that upload's parts.
-pub async fn replacing(request: Request, next: Next, path: ObjectPath) -> Response {
+pub async fn run(request: Request, next: Next) -> Response {
+    let is_write = matches!(*request.method(), Method::PUT | Method::DELETE);
+    match target(&request).as_deref() {
+        Some(Target::Object(path)) if is_write => {
+            let path = path.clone();
+            replacing(request, next, path).await
+        }
+        _ => next.run(request).await,
+    }
+}
+
+async fn replacing(request: Request, next: Next, path: ObjectPath) -> Response {
     let origin = Origin::of(&request).privileged();
+    let keeps = request.extensions().get::<KeepsParts>().is_some();
+    // Every version has a name of its own: a PUT there replaces nothing.
+    let is_new = *request.method() == Method::PUT && parent_container(&path.container).is_some();
     let own = headers::text(request.headers(), MULTIPART).map(str::to_owned);
     if own.is_some() {
         next.edge().without_parts.invalidate(&bucket_key(&path)).await;
     }
-    let parts = if may_have_parts(&next, &path).await {
+    let parts = if !keeps && !is_new && may_have_parts(&next, &path).await {
         parts_of(&next, &origin, &path, own).await
     } else {
         None
@@ -43,13 +67,18 @@ pub async fn replacing(request: Request, next: Next, path: ObjectPath) -> Respon
     response
 }
 
+/// The bucket that an object, or a version of it, is in.
+fn bucket(path: &ObjectPath) -> &str {
+    parent_container(&path.container).unwrap_or(&path.container)
+}
+
 fn bucket_key(path: &ObjectPath) -> String {
-    format!("{}/{}", path.account, path.container)
+    format!("{}/{}", path.account, bucket(path))
 }
 
 /// The container that holds the parts of a bucket's uploads.
 fn parts_container(path: &ObjectPath) -> Option<ContainerPath> {
-    let container = ContainerName::new(format!("\0mpu\0{}", path.container)).ok()?;
+    let container = ContainerName::new(format!("\0mpu\0{}", bucket(path))).ok()?;
     Some(ContainerPath {
         account: path.account.clone(),
         container,
@@ -64,7 +93,7 @@ async fn may_have_parts(next: &Next, path: &ObjectPath) -> bool {
     };
     let edge = next.edge();
     let key = bucket_key(path);
-    if path.container.starts_with('\0') || edge.without_parts.get(&key).await.is_some() {
+    if bucket(path).starts_with('\0') || edge.without_parts.get(&key).await.is_some() {
         return false;
     }
     let exists = edge.core.container_info(&container).await.exists();
@@ -81,17 +110,17 @@ async fn parts_of(
     path: &ObjectPath,
     own: Option<String>,
 ) -> Option<Vec<ObjectPath>> {
-    let request = origin.request(
-        Method::HEAD,
-        Target::Object(path.clone()),
-        "multipart-manifest=get",
-    );
-    let head = next.clone().run(request).await;
+    let ask = |method| origin.request(method, Target::Object(path.clone()), "");
+    let head = next.clone().run(ask(Method::HEAD)).await;
     let stored = headers::text(head.headers(), MULTIPART)?;
     if own.as_deref() == Some(stored) {
         return None;
     }
-    let segments = get::segments_of(path, next, origin).await?;
+    let manifest = next.clone().run(ask(Method::GET)).await;
+    if !manifest.status().is_success() {
+        return None;
+    }
+    let segments = get::read(manifest.into_body()).await?;
     let parts = parts_container(path)?.container;
     let paths = segments.iter().filter_map(|segment| segment.path(&path.account));
     Some(paths.filter(|segment| segment.container == parts).collect())

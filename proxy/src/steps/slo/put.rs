@@ -2,7 +2,7 @@
 
 use super::manifest::{self, Entry, Found, ObjectEntry};
 use super::stored::{self, Segment};
-use super::{MULTIPART, SLO_ETAG, SLO_SIZE, is_slo, parts};
+use super::{MULTIPART, SLO_ETAG, SLO_SIZE, is_slo};
 use crate::context::{Origin, retarget};
 use crate::pipeline::Next;
 use crate::steps::accept;
@@ -90,7 +90,7 @@ pub async fn put(mut request: Request, next: Next, path: ObjectPath) -> Response
     }
     *request.body_mut() = Body::full(json);
     retarget(&mut request, Target::Object(path.clone()), "");
-    let mut response = parts::replacing(request, next, path).await;
+    let mut response = next.run(request).await;
     if response.status().is_success() {
         headers::set(response.headers_mut(), ETAG.as_str(), &format!("\"{etag}\""));
     }
