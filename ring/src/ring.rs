@@ -52,7 +52,7 @@ impl Row {
 }
 
 /// What a ring is made of, not yet checked.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, PartialEq)]
 pub struct RingParts {
     /// The ring has 2^`part_power` partitions.
     pub part_power: u32,
@@ -154,6 +154,17 @@ impl Ring {
             next_part_power,
             tiers,
         })
+    }
+
+    /// What the ring is made of.
+    pub fn to_parts(&self) -> RingParts {
+        RingParts {
+            part_power: self.part_power,
+            devices: self.devices.clone(),
+            rows: self.rows.clone(),
+            version: self.version,
+            next_part_power: self.next_part_power,
+        }
     }
 
     /// The ring has 2^`part_power` partitions.

@@ -228,7 +228,7 @@ fn removed_devices_lose_everything_at_once_and_leave_a_hole() {
     builder.remove_device(4).unwrap();
     assert!(matches!(
         builder.set_weight(4, 1.0),
-        Err(BuilderError::BeingRemoved(4))
+        Err(BuilderError::BeingRemoved { id: 4, .. })
     ));
     let report = builder.rebalance(2, NOW + 1).unwrap();
     assert_eq!(report.removed_devices, 1);
@@ -263,7 +263,7 @@ fn saved_and_read_back_it_goes_on_the_same() {
     let mut first = builder(7, 3.0, grid(2, 2, 1, 2));
     first.rebalance(1, NOW).unwrap();
     first.remove_device(2).unwrap();
-    let mut second = Builder::from_json(&first.to_json().unwrap()).unwrap();
+    let mut second = Builder::from_file(&first.to_file()).unwrap();
     assert_eq!(first, second);
     assert_eq!(
         first.rebalance(2, NOW + DAY).unwrap(),
@@ -302,7 +302,7 @@ fn what_cannot_be_built_is_refused() {
         assert!(matches!(refused, Err(BuilderError::Weight(_))));
     }
     let same = builder.add_device(device(0, 0, 0, 0, 1.0));
-    assert!(matches!(same, Err(BuilderError::DeviceExists { id: 0 })));
+    assert!(matches!(same, Err(BuilderError::DeviceExists { id: 0, .. })));
     let mut slash = device(1, 1, 1, 1, 1.0);
     slash.device = "../etc".into();
     assert!(matches!(

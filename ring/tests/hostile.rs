@@ -200,12 +200,12 @@ fn mutated_builder_states() {
     }
     builder.rebalance(1, 1_000_000).unwrap();
     builder.remove_device(3).unwrap();
-    let saved = builder.to_json().unwrap();
+    let saved = builder.to_file();
     let mut survivors = 0;
     for seed in 0..3000 {
         let mut changed = saved.clone();
         mutate(&mut Random(seed), &mut changed);
-        if let Ok(mut builder) = Builder::from_json(&changed)
+        if let Ok(mut builder) = Builder::from_file(&changed)
             && builder.part_power() < 10
             && builder.rebalance(seed, 2_000_000).is_ok()
         {

@@ -53,7 +53,7 @@ impl Plan {
 
 /// Average replicas by tier when only weights count.
 fn by_weight(tree: &Tree, devices: &[Option<Device>], replicas: f64) -> Vec<f64> {
-    let weighted: Vec<(u16, f64)> = (0u16..)
+    let weighted: Vec<(u32, f64)> = (0u32..)
         .zip(devices)
         .filter_map(|(id, slot)| slot.as_ref().map(|device| (id, device.weight)))
         .filter(|(_, weight)| *weight > 0.0)
@@ -116,15 +116,31 @@ fn by_dispersion(tree: &Tree, weighted: &[f64], replicas: f64) -> Vec<f64> {
     by_tier
 }
 
-/// As far from `weighted` towards `dispersed` as no device is overloaded by more than `overload`.
-fn compromise(tree: &Tree, weighted: &[f64], dispersed: &[f64], overload: f64) -> Vec<f64> {
-    let needed = tree
-        .tiers
+/// The largest share by which a device has to be overloaded for the best dispersion.
+pub(super) fn required_overload(
+    tree: &Tree,
+    devices: &[Option<Device>],
+    partitions: usize,
+    total: usize,
+) -> f64 {
+    let replicas = total as f64 / partitions as f64;
+    let weighted = by_weight(tree, devices, replicas);
+    let dispersed = by_dispersion(tree, &weighted, replicas);
+    needed_overload(tree, &weighted, &dispersed)
+}
+
+fn needed_overload(tree: &Tree, weighted: &[f64], dispersed: &[f64]) -> f64 {
+    tree.tiers
         .iter()
         .zip(weighted.iter().zip(dispersed))
         .filter(|(tier, (weighted, _))| tier.device.is_some() && **weighted > 0.0)
         .map(|(_, (weighted, dispersed))| (dispersed - weighted) / weighted)
-        .fold(0.0, f64::max);
+        .fold(0.0, f64::max)
+}
+
+/// As far from `weighted` towards `dispersed` as no device is overloaded by more than `overload`.
+fn compromise(tree: &Tree, weighted: &[f64], dispersed: &[f64], overload: f64) -> Vec<f64> {
+    let needed = needed_overload(tree, weighted, dispersed);
     let way = if needed <= EPSILON {
         1.0
     } else {

@@ -1,5 +1,15 @@
 //! Random numbers that stay the same for a seed in every release of Martlet, which no library promises.
 
+use md5::{Digest, Md5};
+
+/// The seed that an operator's word stands for: the number that it is, else one that only the word decides.
+pub fn seed_of(word: &str) -> u64 {
+    word.trim().parse().unwrap_or_else(|_| {
+        let [a, b, c, d, e, f, g, h, ..] = <[u8; 16]>::from(Md5::digest(word.as_bytes()));
+        u64::from_be_bytes([a, b, c, d, e, f, g, h])
+    })
+}
+
 /// SplitMix64 (Steele, Lea, Flood: "Fast splittable pseudorandom number generators", 2014).
 #[derive(Clone)]
 pub(super) struct Random(u64);

@@ -6,10 +6,10 @@
 
 use super::plan::Plan;
 use super::random::Random;
-use super::report::RebalanceReport;
+use super::report::{Imbalance, RebalanceReport};
 use super::table::{Choice, Table};
 use super::tree::Tree;
-use super::{Builder, BuilderError, UNASSIGNED};
+use super::{Builder, BuilderError, LONG_AGO_HOURS, UNASSIGNED};
 
 /// Walks over the table in search of replicas that can go straight to a device that wants them. A walk finds all there
 /// are at its time; later ones only find what earlier moves made possible.
@@ -30,6 +30,9 @@ impl Builder {
     /// The same builder, seed and time give the same table. `now_secs` is Unix time, by which `min_part_hours` is
     /// counted. Fails, and changes nothing, when there are fewer devices with a weight than replicas.
     pub fn rebalance(&mut self, seed: u64, now_secs: u64) -> Result<RebalanceReport, BuilderError> {
+        if self.next_part_power.is_some() {
+            return Err(BuilderError::PartPowerChanging);
+        }
         let weighted_devices = self.devices().filter(|device| device.weight > 0.0).count();
         let lengths = self.row_lengths();
         if weighted_devices < lengths.len() {
@@ -40,7 +43,8 @@ impl Builder {
         }
         let before = self.rows.clone();
         self.resize_rows(&lengths);
-        let resting = self.resting(now_secs);
+        self.count_hours(now_secs);
+        let resting = self.resting();
         let tree = Tree::new(&self.devices);
         let total = lengths.iter().sum();
         let plan = Plan::new(&tree, &self.devices, self.partitions(), total, self.overload);
@@ -53,13 +57,18 @@ impl Builder {
         balance(&mut table);
         self.rows = table.into_rows();
 
-        let moved_replicas = self.note_moves(&before, now_secs);
+        let moved_replicas = self.note_moves(&before);
         let removed_devices = self.drop_removed();
-        self.version += 1;
+        self.fit_id_bytes();
+        self.changed = false;
+        self.recalculate_dispersion();
         Ok(RebalanceReport {
             moved_replicas,
             removed_devices,
-            imbalance: self.imbalance(),
+            imbalance: Imbalance {
+                balance_percent: self.balance()?,
+                dispersion_percent: self.dispersion.unwrap_or(0.0),
+            },
         })
     }
 
@@ -71,22 +80,22 @@ impl Builder {
     }
 
     /// By partition: whether it moved less than `min_part_hours` ago.
-    fn resting(&self, now_secs: u64) -> Vec<bool> {
-        let rest_secs = u64::from(self.min_part_hours) * 3600;
-        self.moved_at_secs
+    fn resting(&self) -> Vec<bool> {
+        let hours = self.min_part_hours.min(u32::from(LONG_AGO_HOURS));
+        self.hours_since_move
             .iter()
-            .map(|moved_at| now_secs.saturating_sub(*moved_at) < rest_secs && *moved_at > 0)
+            .map(|since| u32::from(*since) < hours)
             .collect()
     }
 
-    /// Notes the time for each partition of which a replica has another device than before; counts these replicas.
-    fn note_moves(&mut self, before: &[Vec<u16>], now_secs: u64) -> u64 {
+    /// Starts the rest of each partition of which a replica has another device than before; counts these replicas.
+    fn note_moves(&mut self, before: &[Vec<u32>]) -> u64 {
         let mut moved = 0;
         for (replica, row) in self.rows.iter().enumerate() {
             let old_row = before.get(replica).map_or(&[][..], Vec::as_slice);
             for (partition, id) in row.iter().enumerate() {
                 if old_row.get(partition) != Some(id) {
-                    self.moved_at_secs[partition] = now_secs;
+                    self.hours_since_move[partition] = 0;
                     moved += 1;
                 }
             }
@@ -111,10 +120,14 @@ fn take_from_removed(table: &mut Table, removed: &[u32]) {
     if removed.is_empty() {
         return;
     }
+    let mut leaves = vec![false; table.tree.paths.len()];
+    for id in removed {
+        leaves[*id as usize] = true;
+    }
     for partition in 0..table.partitions() {
         let leaving: Vec<usize> = table
             .assigned(partition)
-            .filter(|(_, id)| removed.contains(&u32::from(*id)))
+            .filter(|(_, id)| leaves[*id as usize])
             .map(|(replica, _)| replica)
             .collect();
         if leaving.is_empty() {
@@ -131,7 +144,7 @@ fn take_from_removed(table: &mut Table, removed: &[u32]) {
 fn take_too_close(table: &mut Table) {
     for partition in 0..table.partitions() {
         table.look_at(partition);
-        let mut close: Vec<(i64, usize, u16)> = table
+        let mut close: Vec<(i64, usize, u32)> = table
             .assigned(partition)
             .filter(|(_, id)| table.is_too_close(*id))
             .map(|(replica, id)| (table.wants(id), replica, id))
@@ -216,13 +229,13 @@ fn shake(table: &mut Table, order: &[usize]) {
     for partition in order.iter().copied() {
         let shedding = full_holders(table, partition)
             .into_iter()
-            .find(|(_, _, id)| surplus[usize::from(*id)] > 0);
+            .find(|(_, _, id)| surplus[*id as usize] > 0);
         let Some((_, replica, from)) = shedding else {
             continue;
         };
         table.look_at(partition);
         if let Some(to) = table.choose_instead_of(from, Choice::Planned) {
-            surplus[usize::from(from)] -= 1;
+            surplus[from as usize] -= 1;
             table.take(replica, partition);
             table.put(replica, partition, to);
         }
@@ -244,7 +257,7 @@ fn move_one(table: &mut Table, partition: usize) -> bool {
 }
 
 /// The wishes (all negative), replicas and ids of devices that have too much and may lose a replica of the partition.
-fn full_holders(table: &Table, partition: usize) -> Vec<(i64, usize, u16)> {
+fn full_holders(table: &Table, partition: usize) -> Vec<(i64, usize, u32)> {
     table
         .assigned(partition)
         .filter(|(replica, id)| table.wants(*id) < 0 && table.may_move(*replica, partition))
@@ -253,7 +266,7 @@ fn full_holders(table: &Table, partition: usize) -> Vec<(i64, usize, u16)> {
 }
 
 /// Moves a replica of the partition looked at to another device that wants it.
-fn try_move(table: &mut Table, replica: usize, partition: usize, from: u16) -> bool {
+fn try_move(table: &mut Table, replica: usize, partition: usize, from: u32) -> bool {
     let Some(to) = table.choose_instead_of(from, Choice::Wanted) else {
         return false;
     };
@@ -266,7 +279,7 @@ fn try_move(table: &mut Table, replica: usize, partition: usize, from: u16) -> b
 struct Gift {
     replica: usize,
     partition: usize,
-    from: u16,
+    from: u32,
 }
 
 /// Where no replica of a full device may go straight to a device that wants one, a third device passes one of its own on
@@ -292,10 +305,10 @@ fn gifts(table: &mut Table, order: &[usize]) -> Vec<Gift> {
     let mut gifts = Vec::new();
     let mut given = vec![0usize; table.tree.paths.len()];
     for partition in order.iter().copied() {
-        let movable: Vec<(usize, u16)> = table
+        let movable: Vec<(usize, u32)> = table
             .assigned(partition)
             .filter(|(replica, id)| {
-                table.may_move(*replica, partition) && given[usize::from(*id)] < MAX_GIFTS_PER_DEVICE
+                table.may_move(*replica, partition) && given[*id as usize] < MAX_GIFTS_PER_DEVICE
             })
             .collect();
         if movable.is_empty() {
@@ -304,7 +317,7 @@ fn gifts(table: &mut Table, order: &[usize]) -> Vec<Gift> {
         table.look_at(partition);
         for (replica, from) in movable {
             if table.choose_instead_of(from, Choice::Wanted).is_some() {
-                given[usize::from(from)] += 1;
+                given[from as usize] += 1;
                 gifts.push(Gift {
                     replica,
                     partition,

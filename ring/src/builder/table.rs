@@ -24,12 +24,14 @@ pub(super) enum Choice {
 pub(super) struct Table {
     pub tree: Tree,
     plan: Plan,
-    rows: Vec<Vec<u16>>,
+    rows: Vec<Vec<u32>>,
     /// By device id; negative when it holds more than planned.
     wants: Vec<i64>,
     room: Vec<i64>,
     /// Replicas, by tier, of the partition that [`Table::look_at`] chose.
     held: Vec<u32>,
+    /// Tiers whose count in `held` may not be 0: what the next look has to clear.
+    counted: Vec<usize>,
     /// Partitions that no replica may leave yet.
     resting: Vec<bool>,
     /// Replicas already on the move, by row and partition: they may move again at no cost.
@@ -39,7 +41,7 @@ pub(super) struct Table {
 
 impl Table {
     /// `resting` says by partition whether it moved too lately to move again.
-    pub fn new(tree: Tree, plan: Plan, rows: Vec<Vec<u16>>, resting: Vec<bool>, random: Random) -> Self {
+    pub fn new(tree: Tree, plan: Plan, rows: Vec<Vec<u32>>, resting: Vec<bool>, random: Random) -> Self {
         let mut wants = vec![0; tree.paths.len()];
         for (id, path) in tree.paths.iter().enumerate() {
             if let Some([.., device]) = path {
@@ -47,16 +49,17 @@ impl Table {
             }
         }
         for id in rows.iter().flatten().filter(|id| **id != UNASSIGNED) {
-            wants[usize::from(*id)] -= 1;
+            wants[*id as usize] -= 1;
         }
         let mut room = vec![0; tree.tiers.len()];
-        for (id, want) in (0u16..).zip(&wants) {
+        for (id, want) in (0u32..).zip(&wants) {
             for tier in tree.path(id) {
                 room[*tier] += (*want).max(0);
             }
         }
         Table {
             held: vec![0; tree.tiers.len()],
+            counted: Vec::new(),
             moving: rows.iter().map(|row| vec![false; row.len()]).collect(),
             tree,
             plan,
@@ -69,7 +72,7 @@ impl Table {
     }
 
     /// The table as it is now.
-    pub fn into_rows(self) -> Vec<Vec<u16>> {
+    pub fn into_rows(self) -> Vec<Vec<u32>> {
         self.rows
     }
 
@@ -78,13 +81,13 @@ impl Table {
     }
 
     /// The device of a replica; `None` when it is unassigned or the row is too short.
-    pub fn device(&self, replica: usize, partition: usize) -> Option<u16> {
+    pub fn device(&self, replica: usize, partition: usize) -> Option<u32> {
         let id = *self.rows[replica].get(partition)?;
         (id != UNASSIGNED).then_some(id)
     }
 
     /// Replicas of a partition that have a device, with the device.
-    pub fn assigned(&self, partition: usize) -> impl Iterator<Item = (usize, u16)> + '_ {
+    pub fn assigned(&self, partition: usize) -> impl Iterator<Item = (usize, u32)> + '_ {
         (0..self.rows.len()).filter_map(move |replica| Some((replica, self.device(replica, partition)?)))
     }
 
@@ -96,8 +99,8 @@ impl Table {
     }
 
     /// Negative when the device holds more than planned.
-    pub fn wants(&self, id: u16) -> i64 {
-        self.wants[usize::from(id)]
+    pub fn wants(&self, id: u32) -> i64 {
+        self.wants[id as usize]
     }
 
     /// As [`Table::wants`], by device id.
@@ -118,7 +121,9 @@ impl Table {
 
     /// Counts the partition's replicas in each tier, as the base of the choices that follow.
     pub fn look_at(&mut self, partition: usize) {
-        self.held.fill(0);
+        for tier in self.counted.drain(..) {
+            self.held[tier] = 0;
+        }
         for replica in 0..self.rows.len() {
             if let Some(id) = self.device(replica, partition) {
                 self.count(id, 1);
@@ -132,7 +137,7 @@ impl Table {
     }
 
     /// Whether a tier that contains the device holds more replicas of the partition looked at than planned.
-    pub fn is_too_close(&self, id: u16) -> bool {
+    pub fn is_too_close(&self, id: u32) -> bool {
         self.tree
             .path(id)
             .iter()
@@ -151,7 +156,7 @@ impl Table {
     }
 
     /// Gives an unassigned replica of the partition looked at to a device.
-    pub fn put(&mut self, replica: usize, partition: usize, id: u16) {
+    pub fn put(&mut self, replica: usize, partition: usize, id: u32) {
         self.rows[replica][partition] = id;
         self.moving[replica][partition] = true;
         self.resting[partition] = true;
@@ -164,12 +169,12 @@ impl Table {
     /// From the cluster down, the roomiest tier is entered first; those with fewer replicas than the plan's minimum come
     /// before all others, equal ones in random order. Taking the roomiest each time keeps the room of all even, and a
     /// device is in need only when its room exceeds the number of partitions still to come; so nearly all wishes are met.
-    pub fn choose(&mut self, choice: Choice) -> Option<u16> {
+    pub fn choose(&mut self, choice: Choice) -> Option<u32> {
         self.choose_within(ROOT, choice)
     }
 
     /// Another device that could have the replica of the partition looked at that `from` has.
-    pub fn choose_instead_of(&mut self, from: u16, choice: Choice) -> Option<u16> {
+    pub fn choose_instead_of(&mut self, from: u32, choice: Choice) -> Option<u32> {
         self.count(from, -1);
         let found = self.choose(choice);
         self.count(from, 1);
@@ -177,7 +182,7 @@ impl Table {
     }
 
     /// Whether `to` could have the replica of the partition looked at that `from` has, without regard to wishes.
-    pub fn fits_instead_of(&mut self, from: u16, to: u16) -> bool {
+    pub fn fits_instead_of(&mut self, from: u32, to: u32) -> bool {
         self.count(from, -1);
         let fits = self
             .tree
@@ -188,7 +193,7 @@ impl Table {
         fits && from != to
     }
 
-    fn choose_within(&mut self, tier: usize, choice: Choice) -> Option<u16> {
+    fn choose_within(&mut self, tier: usize, choice: Choice) -> Option<u32> {
         if let Some(id) = self.tree.tiers[tier].device {
             return Some(id);
         }
@@ -228,8 +233,8 @@ impl Table {
             }
     }
 
-    fn wish(&mut self, id: u16, change: i64) {
-        let want = &mut self.wants[usize::from(id)];
+    fn wish(&mut self, id: u32, change: i64) {
+        let want = &mut self.wants[id as usize];
         let before = (*want).max(0);
         *want += change;
         let difference = (*want).max(0) - before;
@@ -240,8 +245,11 @@ impl Table {
         }
     }
 
-    fn count(&mut self, id: u16, change: i32) {
+    fn count(&mut self, id: u32, change: i32) {
         for tier in self.tree.path(id) {
+            if self.held[*tier] == 0 {
+                self.counted.push(*tier);
+            }
             self.held[*tier] = self.held[*tier].saturating_add_signed(change);
         }
     }

@@ -14,7 +14,7 @@ pub(super) struct Tier {
     /// Tiers within, in the order of region, zone, address and device id.
     pub children: Vec<usize>,
     /// The id, when this tier is a single device.
-    pub device: Option<u16>,
+    pub device: Option<u32>,
     /// Devices within that have a weight.
     pub weighted_devices: usize,
 }
@@ -29,7 +29,7 @@ pub(super) struct Tree {
 
 impl Tree {
     pub fn new(devices: &[Option<Device>]) -> Tree {
-        let mut sorted: Vec<(u16, &Device)> = (0u16..)
+        let mut sorted: Vec<(u32, &Device)> = (0u32..)
             .zip(devices)
             .filter_map(|(id, slot)| slot.as_ref().map(|device| (id, device)))
             .collect();
@@ -65,7 +65,7 @@ impl Tree {
                     tree.tiers[tier].weighted_devices += 1;
                 }
             }
-            tree.paths[usize::from(id)] = Some(path);
+            tree.paths[id as usize] = Some(path);
             previous = Some((device, path));
         }
         tree
@@ -78,8 +78,8 @@ impl Tree {
     }
 
     /// The tiers that contain a device, from the cluster down; none for a hole.
-    pub fn path(&self, id: u16) -> &[usize] {
-        match self.paths.get(usize::from(id)) {
+    pub fn path(&self, id: u32) -> &[usize] {
+        match self.paths.get(id as usize) {
             Some(Some(path)) => path,
             _ => &[],
         }
@@ -87,7 +87,7 @@ impl Tree {
 }
 
 impl Tier {
-    fn new(device: Option<u16>) -> Tier {
+    fn new(device: Option<u32>) -> Tier {
         Tier {
             children: Vec::new(),
             device,

@@ -6,7 +6,7 @@ use flate2::{Compression, GzBuilder};
 use std::io::{Read, Write};
 
 /// The modification time that Swift writes into every ring file, so that equal rings are equal files (seconds).
-const MTIME_SECS: u32 = 1_300_507_380;
+pub(super) const MTIME_SECS: u32 = 1_300_507_380;
 
 /// Unpacks a whole gzip stream, checksum included; more than `limit_bytes` of content is an error.
 pub(super) fn unpack(file: &[u8], limit_bytes: usize) -> Result<Vec<u8>, RingFileError> {

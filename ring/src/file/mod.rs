@@ -10,8 +10,9 @@ mod bytes;
 mod gzip;
 mod v1;
 mod v2;
+mod v2_write;
 
-use crate::ring::{Ring, RingError};
+use crate::ring::{Ring, RingError, RingParts};
 use std::fmt;
 
 /// Largest ring, unpacked. The ring of 2^24 partitions and 14 replicas fits; a "gzip bomb" stops here.
@@ -107,8 +108,23 @@ impl From<RingError> for RingFileError {
     }
 }
 
+/// A version of the file format.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum FormatVersion {
+    /// Every Swift since 1.7 reads it; device ids have two bytes.
+    V1,
+    /// Swift 2.36 and later; device ids have two or four bytes, each section its checksum.
+    V2,
+}
+
 /// Reads the bytes of a `.ring.gz` of version 1 or 2.
 pub fn read(file: &[u8]) -> Result<Ring, RingFileError> {
+    let (_, parts) = read_parts(file)?;
+    Ok(Ring::new(parts)?)
+}
+
+/// What a file holds, not checked as a ring: a builder may write its file before anything is assigned.
+pub fn read_parts(file: &[u8]) -> Result<(FormatVersion, RingParts), RingFileError> {
     let content = gzip::unpack(file, MAX_UNPACKED_BYTES)?;
     let (magic, rest) = content.split_first_chunk().ok_or(RingFileError::NotARing)?;
     if magic != MAGIC {
@@ -117,17 +133,24 @@ pub fn read(file: &[u8]) -> Result<Ring, RingFileError> {
     let (version, body) = rest
         .split_first_chunk()
         .ok_or(RingFileError::Truncated("version"))?;
-    let parts = match u16::from_be_bytes(*version) {
-        1 => v1::parse(body)?,
-        2 => v2::parse(&content)?,
-        version => return Err(RingFileError::Version(version)),
-    };
-    Ok(Ring::new(parts)?)
+    match u16::from_be_bytes(*version) {
+        1 => Ok((FormatVersion::V1, v1::parse(body)?)),
+        2 => Ok((FormatVersion::V2, v2::parse(&content)?)),
+        version => Err(RingFileError::Version(version)),
+    }
 }
 
 /// Writes the `.ring.gz` of version 1, which every Swift since 1.7 reads. Equal rings give equal bytes.
 pub fn write_v1(ring: &Ring) -> Result<Vec<u8>, RingFileError> {
-    gzip::pack(&v1::compose(ring)?)
+    write(&ring.to_parts(), FormatVersion::V1)
+}
+
+/// Writes a `.ring.gz`. Equal parts give equal bytes.
+pub fn write(parts: &RingParts, version: FormatVersion) -> Result<Vec<u8>, RingFileError> {
+    match version {
+        FormatVersion::V1 => gzip::pack(&v1::compose(parts)?),
+        FormatVersion::V2 => v2_write::compose(parts),
+    }
 }
 
 /// `part_shift` as files have it to the partition power.

@@ -11,7 +11,7 @@
 use super::bytes::{Order, narrow_row, split_blob_u32};
 use super::{MAGIC, MAX_JSON_BYTES, RingFileError, json, part_power};
 use crate::device::{Device, DeviceSlots};
-use crate::ring::{MAX_REPLICAS, Ring, RingError, RingParts, Row};
+use crate::ring::{MAX_REPLICAS, RingError, RingParts, Row};
 use serde::{Deserialize, Serialize};
 
 #[derive(Deserialize)]
@@ -74,14 +74,14 @@ pub(super) fn parse(body: &[u8]) -> Result<RingParts, RingFileError> {
 }
 
 /// The whole content of a file, not yet packed.
-pub(super) fn compose(ring: &Ring) -> Result<Vec<u8>, RingFileError> {
+pub(super) fn compose(parts: &RingParts) -> Result<Vec<u8>, RingFileError> {
     let head = WrittenHead {
         byteorder: "little",
-        devs: ring.device_slots(),
-        next_part_power: ring.next_part_power(),
-        part_shift: ring.part_shift(),
-        replica_count: ring.rows().len(),
-        version: ring.version(),
+        devs: &parts.devices,
+        next_part_power: parts.next_part_power,
+        part_shift: 32 - parts.part_power,
+        replica_count: parts.rows.len(),
+        version: parts.version,
     };
     let what = "head";
     let text = serde_json::to_vec(&head).map_err(|error| RingFileError::Json { what, error })?;
@@ -97,7 +97,7 @@ pub(super) fn compose(ring: &Ring) -> Result<Vec<u8>, RingFileError> {
     content.extend_from_slice(&1u16.to_be_bytes());
     content.extend_from_slice(&length.to_be_bytes());
     content.extend_from_slice(&text);
-    for id in ring.rows().iter().flat_map(Row::ids) {
+    for id in parts.rows.iter().flat_map(Row::ids) {
         // 65535 means "no device" to Swift's builder.
         let id = u16::try_from(id)
             .ok()

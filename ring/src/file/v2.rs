@@ -23,9 +23,9 @@ use sha1::Sha1;
 use sha2::{Digest, Sha256, Sha512};
 use std::collections::BTreeMap;
 
-const METADATA: &str = "swift/ring/metadata";
-const DEVICES: &str = "swift/ring/devices";
-const ASSIGNMENTS: &str = "swift/ring/assignments";
+pub(super) const METADATA: &str = "swift/ring/metadata";
+pub(super) const DEVICES: &str = "swift/ring/devices";
+pub(super) const ASSIGNMENTS: &str = "swift/ring/assignments";
 
 /// The last 16 bytes: the two begins of the index.
 const TAIL_BYTES: usize = 16;

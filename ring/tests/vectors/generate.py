@@ -8,18 +8,21 @@
 
 Each NAME.json holds what Swift answers for NAME.ring.gz: the partition of some paths under a hash prefix and suffix, and
 the primaries and the whole order of handoffs of some (in small rings: all) partitions. Only device ids are written down.
+Each NAME.builder.json holds what Swift says of NAME.builder.
 Rings are made by Swift's builder with fixed seeds, except for the synthetic ones, whose tables a formula gives: shapes
 that the builder makes rarely or slowly.
 """
 
 import array
 import contextlib
+import copy
 import gzip
 import json
 import os
 import struct
 import sys
 
+import swift.common.ring.utils
 import swift.common.utils
 from swift.common.ring import Ring, RingBuilder, RingData
 
@@ -134,6 +137,64 @@ def rings():
     }
 
 
+def builders():
+    """name -> builder: fresh, grown, about to lose devices, after a change of the partition power, with long ids"""
+    fresh = RingBuilder(6, 3, 24)
+    for one in regions():
+        fresh.add_dev(dict(one))
+    grown = RingBuilder(6, 3.25, 1)
+    for one in regions():
+        grown.add_dev(dict(one))
+    grown.set_overload(0.1)
+    grown.rebalance(seed=21)
+    grown.pretend_min_part_hours_passed()
+    with_holes(grown)
+    grown.rebalance(seed=22)
+    leaving = RingBuilder.from_dict(copy.deepcopy(grown.to_dict()))
+    leaving._id = None
+    leaving.remove_dev(5)
+    leaving.remove_dev(6)
+    leaving.set_dev_weight(7, 33.5)
+    doubled = RingBuilder(5, 2, 1)
+    for one in zones():
+        doubled.add_dev(dict(one))
+    doubled.rebalance(seed=23)
+    doubled.prepare_increase_partition_power()
+    doubled.increase_partition_power()
+    wide = RingBuilder(4, 3, 1)
+    for one in zones():
+        wide.add_dev(dict(one))
+    wide.rebalance(seed=24)
+    wide.set_dev_id_bytes(4)
+    return {"fresh": fresh, "grown": grown, "leaving": leaving, "doubled": doubled, "wide": wide}
+
+
+def builder_answers(builder):
+    found = {name: getattr(builder, name) for name in (
+        "id", "part_power", "next_part_power", "replicas", "min_part_hours", "overload", "version", "devs_changed",
+        "dev_id_bytes", "dispersion")}
+    found["removed"] = sorted(one["id"] for one in builder._remove_devs)
+    found["devices"] = [one and {key: value for key, value in one.items() if key not in ("parts", "parts_wanted")}
+                        for one in builder.devs]
+    found["parts"] = [one["parts"] if one else 0 for one in builder.devs]
+    found["rows"] = [list(row) for row in builder._replica2part2dev or []]
+    found["balance"] = builder.get_balance()
+    found["required_overload"] = builder.get_required_overload()
+    report = swift.common.ring.utils.dispersion_report(builder, verbose=True) if builder._dispersion_graph else None
+    found["report"] = [[name, tier["placed_parts"], tier["dispersion"], tier["max_replicas"], tier["replicas"]]
+                       for name, tier in report["graph"]] if report else []
+    return found
+
+
+def write_builders():
+    for name, builder in builders().items():
+        path = os.path.join(HERE, name + ".builder")
+        builder.save(path)
+        with open(os.path.join(HERE, name + ".builder.json"), "w", encoding="utf-8") as out:
+            json.dump(builder_answers(RingBuilder.load(path)), out, ensure_ascii=False, separators=(",", ":"))
+            out.write("\n")
+
+
 def with_holes_small(builder):
     builder.remove_dev(2)
 
@@ -204,11 +265,14 @@ def check(ours, theirs):
 def main():
     if sys.argv[1:2] == ["--check"]:
         return check(*sys.argv[2:])
+    if sys.argv[1:2] == ["--builders"]:
+        return write_builders()
     for name, (ring, version, prefix, suffix) in rings().items():
         ring.save(os.path.join(HERE, name + ".ring.gz"), format_version=version)
         write(name, prefix, suffix)
     big_endian(os.path.join(HERE, "holes.ring.gz"), os.path.join(HERE, "big-endian.ring.gz"))
     write("big-endian", "", "holes")
+    write_builders()
 
 
 if __name__ == "__main__":
