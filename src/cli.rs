@@ -1,6 +1,7 @@
 //! The command line.
 
 use clap::{Args, Parser, Subcommand};
+use std::ffi::OsString;
 use std::net::IpAddr;
 use std::path::PathBuf;
 
@@ -20,6 +21,9 @@ pub enum Command {
     Node(NodeOptions),
     /// Asks nodes for one full round of replication now, and waits for it.
     Pass(PassOptions),
+    /// Builds and looks into rings, with the arguments of swift-ring-builder; `martlet ring` alone shows them.
+    #[command(disable_help_flag = true)]
+    Ring(RingOptions),
 }
 
 #[derive(Args, Clone, Debug)]
@@ -59,4 +63,11 @@ pub struct PassOptions {
     /// One node, by its configuration file.
     #[arg(long)]
     pub config: Option<PathBuf>,
+}
+
+#[derive(Args, Clone, Debug)]
+pub struct RingOptions {
+    /// A builder's file and a command, or `composer` or `analyze` and what they take.
+    #[arg(trailing_var_arg = true, allow_hyphen_values = true)]
+    pub args: Vec<OsString>,
 }

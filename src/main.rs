@@ -6,6 +6,7 @@ mod control;
 mod dev;
 mod node;
 mod proxy_role;
+mod ring;
 mod router;
 
 use clap::Parser;
@@ -17,6 +18,9 @@ static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
 
 fn main() -> ExitCode {
     let command = cli::Cli::parse().command;
+    if let cli::Command::Ring(options) = command {
+        return ring::run(options.args);
+    }
     let runtime = match tokio::runtime::Builder::new_multi_thread().enable_all().build() {
         Ok(runtime) => runtime,
         Err(error) => {
@@ -29,6 +33,7 @@ fn main() -> ExitCode {
             cli::Command::Dev(options) => dev::run(options).await,
             cli::Command::Node(options) => node::run(&options).await,
             cli::Command::Pass(options) => control::pass(&options).await,
+            cli::Command::Ring(_) => unreachable!("answered above, without a runtime"),
         }
     });
     // Whatever still blocks a thread now (a stuck disk) must not keep a stopped server from ending.
