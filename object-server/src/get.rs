@@ -153,7 +153,7 @@ fn condition_status(
         return Ok(None);
     }
     let etag = conditional_etag(map, record)?.unwrap_or(&data.etag);
-    Ok(match conditions.evaluate(etag, record.newest()) {
+    Ok(match conditions.evaluate_all(etag, record.newest()) {
         Verdict::Proceed => None,
         Verdict::NotModified => Some(StatusCode::NOT_MODIFIED),
         Verdict::PreconditionFailed => Some(StatusCode::PRECONDITION_FAILED),

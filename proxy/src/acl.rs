@@ -164,6 +164,28 @@ impl AccountAcl {
     }
 }
 
+/// How a stored account ACL is shown: keys in order, without spaces, in ASCII. One that grants nothing is not shown.
+pub fn shown_account_acl(stored: &str) -> Option<String> {
+    let Ok(Value::Object(map)) = serde_json::from_str(stored) else {
+        return None;
+    };
+    if map.is_empty() {
+        return None;
+    }
+    let mut shown = String::new();
+    for letter in Value::Object(map).to_string().chars() {
+        if letter.is_ascii() {
+            shown.push(letter);
+        } else {
+            let mut units = [0; 2];
+            for unit in letter.encode_utf16(&mut units) {
+                shown.push_str(&format!("\\u{unit:04x}"));
+            }
+        }
+    }
+    Some(shown)
+}
+
 /// Checks `X-Account-Access-Control`; the error is a sentence for the client.
 pub fn check_account_acl(text: &str) -> Result<(), String> {
     if text.is_empty() {
@@ -301,5 +323,7 @@ mod tests {
         assert_eq!(right("c"), Some(AccountRight::ReadOnly));
         assert_eq!(right("d"), None);
         assert_eq!(AccountAcl::parse("junk"), AccountAcl::default());
+        let shown = shown_account_acl(r#"{"read-only": ["ü😀"]}"#);
+        assert_eq!(shown.as_deref(), Some(r#"{"read-only":["\u00fc\ud83d\ude00"]}"#));
     }
 }

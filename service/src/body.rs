@@ -163,6 +163,7 @@ impl Body {
     ) -> Self {
         Body::boxed(Sized {
             remaining: length,
+            begun: false,
             inner: Body::stream(stream),
         })
     }
@@ -395,6 +396,8 @@ impl futures_util::Stream for StreamFrames {
 /// A body whose length is promised; more or less than that is an error.
 struct Sized {
     remaining: u64,
+    /// Whether the body was asked for data: until then HTTP is told its length, even one of 0.
+    begun: bool,
     inner: Body,
 }
 
@@ -406,6 +409,7 @@ impl HttpBody for Sized {
         mut self: Pin<&mut Self>,
         cx: &mut Context<'_>,
     ) -> Poll<Option<Result<Frame<Bytes>, BodyError>>> {
+        self.begun = true;
         let frame = ready!(Pin::new(&mut self.inner).poll_frame(cx));
         let length = match &frame {
             Some(Ok(frame)) => frame.data_ref().map_or(0, |data| data.len() as u64),
@@ -424,7 +428,7 @@ impl HttpBody for Sized {
     }
 
     fn is_end_stream(&self) -> bool {
-        self.remaining == 0
+        self.remaining == 0 && self.begun
     }
 
     fn size_hint(&self) -> SizeHint {

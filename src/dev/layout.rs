@@ -7,11 +7,11 @@ use crate::config::{
 };
 use crate::node::format_device;
 use martlet_protocol::policy::{Policy, PolicyIndex};
-use martlet_proxy::ProxyConfig;
 use martlet_proxy::config::{DomainRemapConfig, ResellerPrefix, TempAuthConfig, UserConfig};
 use martlet_proxy::steps::tempurl::TempUrlConfig;
 use martlet_proxy::steps::tempurl::signature::Digest;
 use martlet_proxy::steps::versioned_writes::VersionedWritesConfig;
+use martlet_proxy::{CoreConfig, ProxyConfig};
 use martlet_ring::builder::{Builder, NewDevice};
 use martlet_s3_shim::S3Config;
 use std::collections::BTreeMap;
@@ -252,7 +252,12 @@ fn dev_proxy(bind: SocketAddr) -> ProxyRoleConfig {
         allow_versioned_writes: Some(true),
         allow_object_versioning: false,
     };
+    let app = CoreConfig {
+        allow_open_expired: true,
+        ..CoreConfig::default()
+    };
     let pipeline = ProxyConfig {
+        app,
         tempauth,
         tempurl,
         domain_remap,

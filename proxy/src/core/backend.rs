@@ -36,6 +36,17 @@ pub fn put(head: &mut HeaderMap, name: &'static str, value: HeaderValue) {
     head.insert(HeaderName::from_static(name), value);
 }
 
+/// Passes on a client's wish to see an object whose time is over, where the operator allows it.
+pub fn open_expired(core: &Core, from: &HeaderMap, to: &mut HeaderMap) {
+    if core.config.allow_open_expired && headers::is_true(from, header::X_OPEN_EXPIRED) {
+        put(
+            to,
+            header::X_BACKEND_OPEN_EXPIRED,
+            HeaderValue::from_static("true"),
+        );
+    }
+}
+
 /// The transaction id of a request, or a dash.
 pub fn trans_id(headers: &HeaderMap, extensions: &http::Extensions) -> String {
     match extensions.get::<crate::context::Context>() {

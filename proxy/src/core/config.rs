@@ -10,6 +10,8 @@ pub struct CoreConfig {
     pub account_autocreate: bool,
     /// Whether PUT and DELETE of accounts are served at all; who may is the authoriser's to say.
     pub allow_account_management: bool,
+    /// `X-Open-Expired` reads and changes objects whose time is over, as long as they are not yet deleted.
+    pub allow_open_expired: bool,
     /// How long an account is remembered.
     pub recheck_account_existence_ms: u64,
     /// How long a container is remembered.
@@ -40,6 +42,7 @@ impl Default for CoreConfig {
         CoreConfig {
             account_autocreate: true,
             allow_account_management: true,
+            allow_open_expired: false,
             recheck_account_existence_ms: 60_000,
             recheck_container_existence_ms: 60_000,
             client_timeout_ms: 60_000,

@@ -24,7 +24,7 @@ use std::sync::Arc;
 const GATHERED_BYTES: u64 = 64 << 10;
 
 /// Request headers that the object server acts on.
-const PASSED: [&str; 10] = [
+const PASSED: [&str; 9] = [
     "range",
     "if-match",
     "if-none-match",
@@ -33,7 +33,6 @@ const PASSED: [&str; 10] = [
     header::X_BACKEND_ETAG_IS_AT,
     "x-backend-ignore-range-if-metadata-present",
     header::X_BACKEND_OPEN_EXPIRED,
-    header::X_OPEN_EXPIRED,
     header::X_BACKEND_ALLOW_RESERVED_NAMES,
 ];
 /// Those of them that depend on what the client wants of the body; probes go without.
@@ -90,6 +89,7 @@ async fn get(
             backend::put(&mut full, name, value.clone());
         }
     }
+    backend::open_expired(core, &request.headers, &mut full);
     let mut plain_headers = full.clone();
     for name in CONDITIONS {
         plain_headers.remove(name);

@@ -45,6 +45,7 @@ async fn post(
     );
     headers::set(&mut common, header::X_TIMESTAMP, &now.internal());
     keep_object_headers(given, &mut common);
+    backend::open_expired(core, given, &mut common);
     if let Some(value) = given.get(CONTENT_TYPE).filter(|value| !value.is_empty()) {
         checks::content_type(given)?;
         common.insert(CONTENT_TYPE, value.clone());

@@ -180,10 +180,9 @@ fn show(map: &mut HeaderMap, target: &Target, is_owner: bool) {
         return;
     }
     if matches!(target, Target::Account(_))
-        && let Some(stored) = map.get(STORED_ACCOUNT_ACL).cloned()
-        && !stored.is_empty()
+        && let Some(shown) = headers::text(map, STORED_ACCOUNT_ACL).and_then(acl::shown_account_acl)
     {
-        map.insert(HeaderName::from_static(header::X_ACCOUNT_ACCESS_CONTROL), stored);
+        headers::set(map, header::X_ACCOUNT_ACCESS_CONTROL, &shown);
     }
 }
 
@@ -239,9 +238,17 @@ mod tests {
         show(&mut headers, &container, false);
         assert_eq!(headers.len(), 1);
         let account = Target::parse("a").unwrap();
-        let mut headers = map(&[(STORED_ACCOUNT_ACL, "{}")]);
+        let mut headers = map(&[(STORED_ACCOUNT_ACL, r#"{ "read-only": ["b"], "admin": ["a"] }"#)]);
         show(&mut headers, &account, true);
-        assert_eq!(headers["x-account-access-control"], "{}");
+        assert_eq!(
+            headers["x-account-access-control"],
+            r#"{"admin":["a"],"read-only":["b"]}"#
+        );
+        for nothing in ["", "{}", "junk"] {
+            let mut headers = map(&[(STORED_ACCOUNT_ACL, nothing)]);
+            show(&mut headers, &account, true);
+            assert!(!headers.contains_key("x-account-access-control"), "{nothing}");
+        }
     }
 
     #[test]

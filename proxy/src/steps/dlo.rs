@@ -127,7 +127,7 @@ impl Asked {
             .map_or(Timestamp::ZERO, Timestamp::from_secs);
         let verdict = match self.conditions.is_empty() {
             true => Verdict::Proceed,
-            false => self.conditions.evaluate(&etag, last_modified),
+            false => self.conditions.evaluate_all(&etag, last_modified),
         };
         let config = &self.next.edge().config;
         let joined = Joined {

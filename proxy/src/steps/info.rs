@@ -153,6 +153,7 @@ fn swift_section(edge: &Edge) -> Value {
     section["policies"] = json!(policies);
     section["allow_account_management"] = json!(edge.config.app.allow_account_management);
     section["account_autocreate"] = json!(edge.config.app.account_autocreate);
+    section["allow_open_expired"] = json!(edge.config.app.allow_open_expired);
     section["valid_api_versions"] = json!(["v1", "v1.0"]);
     section
 }

@@ -98,7 +98,17 @@ pub async fn run(mut request: Request, next: Next) -> Response {
         CONTENT_LENGTH.as_str(),
         &written.len().to_string(),
     );
-    Response::from_parts(parts, Body::full(written))
+    let body = match written.is_empty() {
+        true => announced_empty(),
+        false => Body::full(written),
+    };
+    Response::from_parts(parts, body)
+}
+
+/// A body of no bytes that HTTP learns the length of. Without one it leaves out the `Content-Length: 0` of a 204, which
+/// Swift's clients look for in empty listings.
+fn announced_empty() -> Body {
+    Body::sized_stream(0, futures_util::stream::empty())
 }
 
 fn choose(query: &Query, accept_header: Option<&str>) -> Result<&'static str, Box<Response>> {

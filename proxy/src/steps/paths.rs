@@ -3,7 +3,7 @@
 use super::answer;
 use crate::context::{self, allows_reserved_names};
 use crate::pipeline::Next;
-use http::header::{HeaderName, HeaderValue};
+use http::header::{CONTENT_TYPE, HeaderName, HeaderValue};
 use http::{Method, StatusCode, Uri};
 use martlet_protocol::header;
 use martlet_protocol::limits::Limits;
@@ -63,9 +63,9 @@ enum Problem {
     NotText,
     /// 400: a parameter is not UTF-8.
     BadQuery,
-    /// 404.
+    /// 404: a part is empty.
     NoPath,
-    /// 412: parts are missing.
+    /// 412: no account.
     BadUrl,
     /// 400: neither `v1` nor `v1.0`.
     BadVersion,
@@ -90,7 +90,11 @@ impl Problem {
                     _ => limits.max_object_name_length,
                 };
                 let words = format!("{kind} name length of {bytes} longer than {limit}");
-                answer::words(StatusCode::BAD_REQUEST, words)
+                let mut response = answer::words(StatusCode::BAD_REQUEST, words);
+                // Nothing of the client's is in the words.
+                let html = HeaderValue::from_static("text/html; charset=UTF-8");
+                response.headers_mut().insert(CONTENT_TYPE, html);
+                response
             }
             Problem::TooLong { .. } => answer::status(StatusCode::NOT_FOUND),
         }
@@ -112,8 +116,11 @@ fn read(uri: &Uri, allows_reserved: bool) -> Result<Target, Problem> {
     if version.is_empty() {
         return Err(Problem::NoPath);
     }
-    if rest.is_empty() || rest.starts_with('/') {
+    if rest.is_empty() {
         return Err(Problem::BadUrl);
+    }
+    if rest.starts_with('/') {
+        return Err(Problem::NoPath);
     }
     if version != "v1" && version != "v1.0" {
         return Err(Problem::BadVersion);
@@ -134,7 +141,7 @@ fn read(uri: &Uri, allows_reserved: bool) -> Result<Target, Problem> {
     if container.len() > MAX_CONTAINER_BYTES {
         return Err(too_long("Container", container));
     }
-    let container = ContainerName::new(container).map_err(|_| Problem::BadUrl)?;
+    let container = ContainerName::new(container).map_err(|_| Problem::NoPath)?;
     if object.is_empty() {
         return Ok(Target::Container(ContainerPath { account, container }));
     }
@@ -192,8 +199,9 @@ mod tests {
             ("/v1/a/%C3%BC", Ok("/a/%C3%BC")),
             ("/v1", Err(Problem::BadUrl)),
             ("/v1/", Err(Problem::BadUrl)),
-            ("/v1//c", Err(Problem::BadUrl)),
-            ("/v1/a//o", Err(Problem::BadUrl)),
+            ("/v1//c", Err(Problem::NoPath)),
+            ("/v1/a//o", Err(Problem::NoPath)),
+            ("/v1///o", Err(Problem::NoPath)),
             ("/", Err(Problem::NoPath)),
             ("//v1/a", Err(Problem::NoPath)),
             ("/v2/a", Err(Problem::BadVersion)),
