@@ -2,10 +2,39 @@
 
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
-/// Seconds since 1970 of an HTTP date in any of the three forms of RFC 9110, or `None`.
+/// Seconds since 1970 of an HTTP date in any of the three forms of RFC 9110, or `None`. A zone that is an offset, as mail
+/// has it and as some clients send it, is understood too.
 pub fn parse_http_date(text: &str) -> Option<u64> {
-    let moment = httpdate::parse_http_date(text.trim()).ok()?;
+    let text = text.trim();
+    if let Some((moment, zone)) = text.rsplit_once(' ')
+        && let Some(offset) = offset_secs(zone)
+    {
+        let local = i64::try_from(parse_gmt(&format!("{moment} GMT"))?).ok()?;
+        return u64::try_from(local.checked_sub(offset)?).ok();
+    }
+    parse_gmt(text)
+}
+
+fn parse_gmt(text: &str) -> Option<u64> {
+    let moment = httpdate::parse_http_date(text).ok()?;
     Some(moment.duration_since(UNIX_EPOCH).ok()?.as_secs())
+}
+
+/// Seconds east of Greenwich of `+0130`, or of `UTC`.
+fn offset_secs(zone: &str) -> Option<i64> {
+    if zone == "UTC" {
+        return Some(0);
+    }
+    let sign = match zone.as_bytes().first()? {
+        b'+' => 1,
+        b'-' => -1,
+        _ => return None,
+    };
+    let digits = zone
+        .get(1..)
+        .filter(|digits| digits.len() == 4 && digits.bytes().all(|byte| byte.is_ascii_digit()))?;
+    let number: i64 = digits.parse().ok()?;
+    Some(sign * (number / 100 * 3_600 + number % 100 * 60))
 }
 
 /// `Thu, 01 Jan 1970 00:00:01 GMT`. Seconds past the year 9999 are cut to its end.
@@ -40,6 +69,30 @@ pub fn civil(secs: u64) -> (u64, u64, u64, u64, u64, u64) {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn zones_may_be_offsets() {
+        let at = parse_http_date("Tue, 27 Mar 2007 19:36:42 GMT");
+        assert_eq!(at, Some(1_175_024_202));
+        for same in [
+            "Tue, 27 Mar 2007 19:36:42 +0000",
+            "Tue, 27 Mar 2007 19:36:42 -0000",
+            "Tue, 27 Mar 2007 19:36:42 UTC",
+            "Tue, 27 Mar 2007 21:06:42 +0130",
+            "Tue, 27 Mar 2007 11:36:42 -0800",
+        ] {
+            assert_eq!(parse_http_date(same), at, "{same}");
+        }
+        for bad in [
+            "Tue, 27 Mar 2007 19:36:42 +00",
+            "Tue, 27 Mar 2007 19:36:42 +ü00",
+            "Thu, 01 Jan 1970 00:00:00 +0100",
+            "junk +0000",
+            "+0000",
+        ] {
+            assert_eq!(parse_http_date(bad), None, "{bad}");
+        }
+    }
 
     #[test]
     fn civil_agrees_with_the_http_date_of_the_same_second() {
