@@ -60,6 +60,8 @@ pub static PIPELINE: &[Step] = &[
     step!("dlo", steps::dlo::run),
     // Below large objects, whose manifests have versions as any object; above links, which are how a version is current.
     step!("versioned_writes", steps::versioned_writes::run),
+    // Looks for a container where the large-object steps would look for it, just before it is judged.
+    step!("s3_segments", steps::s3_segments::run),
     // Next to the storage nodes: whatever is read above, a segment or a version, may be a link.
     step!("symlink", steps::symlink::run),
     // Here it is certain which object is really replaced or deleted, versions and archived copies included.

@@ -17,6 +17,7 @@ pub mod logging;
 pub mod paths;
 pub mod report;
 pub mod s3;
+pub mod s3_segments;
 pub mod segments;
 pub mod slo;
 pub mod symlink;
