@@ -4,7 +4,7 @@ use crate::config::{NodeConfig, ProxyRoleConfig};
 use crate::node::load_rings;
 use http::{Method, StatusCode};
 use martlet_node_client::NodeClient;
-use martlet_proxy::{Proxy, Users};
+use martlet_proxy::{Proxy, S3Door, Users};
 use martlet_s3_shim::{Credential, Credentials, S3};
 use martlet_service::{BoxFuture, Clock, Handler, Request, Response, metrics, respond};
 use std::error::Error;
@@ -28,7 +28,11 @@ pub fn build(
     );
     if let Some(s3) = &role.s3 {
         let keys = Arc::new(TempAuthKeys(proxy.users()));
-        proxy.set_s3(S3::new(s3.clone(), keys, proxy.inner(), clock.clone()));
+        proxy.set_s3(S3Door {
+            info: s3.info(),
+            answers_preflights: !s3.cors_preflight_allow_origin.is_empty(),
+            handler: S3::new(s3.clone(), keys, proxy.inner(), clock.clone()),
+        });
     }
     Ok(if role.expose_metrics {
         Arc::new(WithMetrics(proxy))

@@ -43,12 +43,21 @@ pub struct Edge {
     pub tasks: Tasks,
     /// Buckets (`account/container`) without parts of uploads, remembered for a short while.
     pub without_parts: moka::future::Cache<String, ()>,
-    s3: OnceLock<Arc<dyn Handler>>,
+    s3: OnceLock<S3Door>,
+}
+
+/// What the pipeline needs to know of the S3 door.
+pub struct S3Door {
+    pub handler: Arc<dyn Handler>,
+    /// Its section of `/info`.
+    pub info: serde_json::Value,
+    /// Whether browsers' preflight requests about signed requests are its to answer.
+    pub answers_preflights: bool,
 }
 
 impl Edge {
     /// The S3 door, once the assembly has hung it in.
-    pub fn s3(&self) -> Option<&Arc<dyn Handler>> {
+    pub fn s3(&self) -> Option<&S3Door> {
         self.s3.get()
     }
 }
@@ -98,7 +107,7 @@ impl Proxy {
     }
 
     /// Hangs the S3 door in: requests signed the S3 way go to it. The first door stays.
-    pub fn set_s3(&self, door: Arc<dyn Handler>) {
+    pub fn set_s3(&self, door: S3Door) {
         if self.edge.s3.set(door).is_err() {
             tracing::warn!("a second S3 door was offered and left outside");
         }

@@ -7,8 +7,9 @@ use crate::route::{Level, route};
 use crate::signature::Checker;
 use crate::swift::Swift;
 use crate::target::{self, Target};
-use crate::{Credentials, S3Config};
-use http::header::{HeaderName, HeaderValue};
+use crate::{Credentials, S3Config, preflight};
+use http::Method;
+use http::header::{HeaderName, HeaderValue, ORIGIN};
 use martlet_protocol::query::Query;
 use martlet_service::headers::text;
 use martlet_service::{BoxFuture, Clock, Handler, Request, Response, trans_id};
@@ -40,7 +41,6 @@ impl S3 {
     async fn answer(&self, request: Request) -> Response {
         let request_id = text(request.headers(), "x-trans-id").map_or_else(trans_id::new, str::to_owned);
         let method = request.method().clone();
-        let resource = request.uri().path().to_owned();
         let mut response = match self.perform(request, &request_id).await {
             Ok(response) => response,
             Err(error) => {
@@ -51,7 +51,7 @@ impl S3 {
                     request_id,
                     "S3 request refused"
                 );
-                error.respond(&method, &resource, &request_id)
+                error.respond(&method, &request_id)
             }
         };
         if let Ok(value) = HeaderValue::from_str(&request_id) {
@@ -68,10 +68,14 @@ impl S3 {
     async fn perform(&self, request: Request, request_id: &str) -> S3Result<Response> {
         let config = &self.core.config;
         let (parts, body) = request.into_parts();
-        let host_bucket = target::host_bucket(&parts, &config.domains);
+        let origins = &config.cors_preflight_allow_origin;
+        if parts.method == Method::OPTIONS && !origins.is_empty() && parts.headers.contains_key(ORIGIN) {
+            return Ok(preflight::answer(origins, &parts.headers));
+        }
+        let host_bucket = target::host_bucket(&parts, &config.storage_domain);
         let checker = Checker {
             credentials: self.core.credentials.as_ref(),
-            region: &config.region,
+            region: &config.location,
             now_secs: self.core.clock.now().secs(),
             host_bucket: host_bucket.as_deref(),
         };
@@ -91,16 +95,12 @@ impl S3 {
             return Err(target::invalid_bucket(&bucket));
         }
         let identity = authenticated.identity;
-        if let Some(owner) = text(&parts.headers, "x-amz-expected-bucket-owner")
-            && owner != identity.user
-            && owner != identity.account
-        {
-            return Err(Code::AccessDenied.into());
-        }
         let swift = Swift::new(self.core.inner.clone(), &identity, request_id, parts.extensions);
         let call = Call {
             core: self.core.clone(),
+            user: swift.clone(),
             swift,
+            found: Default::default(),
             identity,
             payload: authenticated.payload,
             query,
@@ -108,7 +108,6 @@ impl S3 {
             body: Mutex::new(body),
             bucket,
             key,
-            resource: parts.uri.path().to_owned(),
             request_id: request_id.to_owned(),
         };
         ops::perform(action, call).await

@@ -70,6 +70,7 @@ codes! {
     MetadataTooLarge 400 "Your metadata headers exceed the maximum allowed metadata size.";
     MethodNotAllowed 405 "The specified method is not allowed against this resource.";
     MissingContentLength 411 "You must provide the Content-Length HTTP header.";
+    MissingRequestBodyError 400 "Request body is empty.";
     MissingSecurityHeader 400 "Your request was missing a required header.";
     NoSuchBucket 404 "The specified bucket does not exist.";
     NoSuchBucketPolicy 404 "The bucket policy does not exist.";
@@ -83,7 +84,7 @@ codes! {
     NoSuchVersion 404 "The specified version does not exist.";
     NoSuchWebsiteConfiguration 404 "The specified bucket does not have a website configuration.";
     NotImplemented 501 "A header or query you provided implies functionality that is not implemented.";
-    ObjectLockConfigurationNotFoundError 404 "Object Lock configuration does not exist for this bucket.";
+    ObjectLockConfigurationNotFoundError 404 "Object Lock configuration does not exist for this bucket";
     OwnershipControlsNotFoundError 404 "The bucket ownership controls were not found.";
     PreconditionFailed 412 "At least one of the preconditions you specified did not hold.";
     ReplicationConfigurationNotFoundError 404 "The replication configuration was not found.";
@@ -93,6 +94,8 @@ codes! {
     ServiceUnavailable 503 "Service is unable to handle request. Please reduce your request rate.";
     SignatureDoesNotMatch 403 "The request signature we calculated does not match the signature you provided. Check your key and signing method.";
     SlowDown 503 "Please reduce your request rate.";
+    UnexpectedContent 400 "This request does not support content.";
+    UserKeyMustBeSpecified 400 "The bucket POST must contain the specified field name. If it is specified, please check the order of the fields.";
     TooManyBuckets 400 "You have attempted to create more buckets than allowed.";
     XAmzContentSHA256Mismatch 400 "The provided 'x-amz-content-sha256' header does not match what was computed.";
 }
@@ -147,8 +150,8 @@ impl S3Error {
         self.message.as_deref().unwrap_or(self.code.message())
     }
 
-    /// The error document.
-    pub fn document(&self, resource: &str, request_id: &str) -> String {
+    /// The error document. It repeats nothing of the request but what its details are for.
+    pub fn document(&self, request_id: &str) -> String {
         let mut xml = Xml::new();
         xml.within("Error", |xml| {
             xml.leaf("Code", self.code.as_str());
@@ -156,7 +159,6 @@ impl S3Error {
             for (name, value) in &self.details {
                 xml.leaf(name, value);
             }
-            xml.leaf("Resource", resource);
             xml.leaf("RequestId", request_id);
             xml.leaf("HostId", request_id);
         });
@@ -164,8 +166,8 @@ impl S3Error {
     }
 
     /// The whole answer; an answer to HEAD has no body, as HTTP asks.
-    pub fn respond(&self, method: &Method, resource: &str, request_id: &str) -> Response {
-        let document = self.document(resource, request_id);
+    pub fn respond(&self, method: &Method, request_id: &str) -> Response {
+        let document = self.document(request_id);
         let length = document.len();
         let body = if method == Method::HEAD {
             Body::empty()
@@ -207,12 +209,12 @@ mod tests {
     #[test]
     fn the_document_is_escaped_and_complete() {
         let error = S3Error::argument("marker", "<&>", "No <such> thing");
-        let text = error.document("/bucket/a&b", "tx1");
+        let text = error.document("tx1");
         assert_eq!(
             text,
             "<?xml version=\"1.0\" encoding=\"UTF-8\"?>\n<Error><Code>InvalidArgument</Code>\
              <Message>No &lt;such&gt; thing</Message><ArgumentName>marker</ArgumentName>\
-             <ArgumentValue>&lt;&amp;&gt;</ArgumentValue><Resource>/bucket/a&amp;b</Resource>\
+             <ArgumentValue>&lt;&amp;&gt;</ArgumentValue>\
              <RequestId>tx1</RequestId><HostId>tx1</HostId></Error>"
         );
     }

@@ -10,19 +10,23 @@
 //! A request's way: [`target`] finds bucket and key, [`signature`] proves the user, [`route`] names the action or
 //! refuses it, [`ops`] does it; [`payload`] stands between the client's body and the inside.
 
+pub mod acl;
 pub mod checksum;
 pub mod chunked;
+mod config;
 mod door;
 pub mod errors;
 mod metadata;
 mod ops;
 mod payload;
+mod preflight;
 pub mod route;
 pub mod signature;
 mod swift;
 mod target;
 pub mod xml;
 
+pub use config::S3Config;
 pub use door::S3;
 
 use martlet_protocol::identity::Identity;
@@ -38,47 +42,4 @@ pub struct Credential {
 pub trait Credentials: Send + Sync {
     /// The secret of an access key, or `None` when there is no such key.
     fn secret(&self, access_key: &str) -> Option<Credential>;
-}
-
-/// What an operator may choose.
-#[derive(Clone, Debug, serde::Serialize, serde::Deserialize)]
-#[serde(deny_unknown_fields, default)]
-pub struct S3Config {
-    /// The region that signatures must name.
-    pub region: String,
-    /// Host names under which `bucket.host` is a bucket; a port is not part of them.
-    pub domains: Vec<String>,
-    /// Most parts of one upload.
-    pub max_upload_parts: u32,
-    /// Smallest part but the last, in bytes.
-    pub min_part_bytes: u64,
-    /// Largest object one request may store or copy, in bytes.
-    pub max_put_bytes: u64,
-    /// Largest page of a listing.
-    pub max_listing: usize,
-    /// Most objects one DeleteObjects may name.
-    pub max_multi_delete: usize,
-    /// Largest XML document taken from a client, in bytes.
-    pub max_document_bytes: usize,
-    /// Longest key, in bytes of UTF-8.
-    pub max_key_bytes: usize,
-    /// How long a completion may take before white space is sent to keep the connection alive, in milliseconds.
-    pub keep_alive_ms: u64,
-}
-
-impl Default for S3Config {
-    fn default() -> Self {
-        S3Config {
-            region: "us-east-1".to_owned(),
-            domains: Vec::new(),
-            max_upload_parts: 10_000,
-            min_part_bytes: 5 * 1024 * 1024,
-            max_put_bytes: 5 * 1024 * 1024 * 1024,
-            max_listing: 1_000,
-            max_multi_delete: 1_000,
-            max_document_bytes: 4 * 1024 * 1024,
-            max_key_bytes: 1_024,
-            keep_alive_ms: 5_000,
-        }
-    }
 }

@@ -3,6 +3,7 @@
 use crate::checksum;
 use crate::errors::{Code, S3Error, S3Result};
 use http::{HeaderMap, HeaderName};
+use martlet_protocol::date::format_http_date;
 use martlet_service::headers::{set, text};
 
 /// Keeps the ETag S3 shows for a multipart object.
@@ -22,6 +23,7 @@ const KEPT: &[&str] = &[
     "content-disposition",
     "content-language",
     "expires",
+    "x-robots-tag",
 ];
 /// What an answer to GET and HEAD carries over besides metadata.
 const SHOWN: &[&str] = &[
@@ -30,6 +32,12 @@ const SHOWN: &[&str] = &[
     "last-modified",
     "content-encoding",
 ];
+/// When Swift is to delete the object; S3's own clients may say it too.
+pub const EXPIRY: [&str; 2] = ["x-delete-at", "x-delete-after"];
+/// What Swift calls a version that was named or made.
+pub const SWIFT_VERSION: &str = "x-object-version-id";
+/// The type of the objects that mark deletions among Swift's versions.
+pub const DELETE_MARKER_TYPE: &str = "application/x-deleted;swift_versions_deleted=1";
 
 /// Refuses headers whose meaning would be lost here.
 pub fn refuse_unsupported(headers: &HeaderMap) -> S3Result<()> {
@@ -38,27 +46,10 @@ pub fn refuse_unsupported(headers: &HeaderMap) -> S3Result<()> {
     {
         return Err(S3Error::from(Code::InvalidStorageClass).with("StorageClassRequested", class));
     }
-    if let Some(acl) = text(headers, "x-amz-acl")
-        && !matches!(acl, "private" | "bucket-owner-full-control" | "bucket-owner-read")
-    {
-        let known = matches!(
-            acl,
-            "public-read" | "public-read-write" | "authenticated-read" | "aws-exec-read"
-        );
-        return Err(if known {
-            S3Error::new(
-                Code::NotImplemented,
-                format!("The ACL {acl} is not implemented for objects."),
-            )
-        } else {
-            S3Error::argument("x-amz-acl", acl, "The ACL is not valid.")
-        });
-    }
     let lost = headers.keys().map(HeaderName::as_str).find(|name| {
         name.starts_with("x-amz-server-side-encryption")
             || name.starts_with("x-amz-copy-source-server-side-encryption")
             || name.starts_with("x-amz-object-lock-")
-            || name.starts_with("x-amz-grant-")
             || matches!(
                 *name,
                 "x-amz-tagging" | "x-amz-website-redirect-location" | "x-amz-write-offset-bytes"
@@ -130,6 +121,7 @@ pub fn to_copy(stored: &HeaderMap) -> HeaderMap {
         let name_text = name.as_str();
         if KEPT.contains(&name_text)
             || name_text == "content-encoding"
+            || name_text == "x-delete-at"
             || name_text.starts_with("x-object-meta-")
         {
             kept.insert(name.clone(), value.clone());
@@ -151,9 +143,27 @@ pub fn from_swift(stored: &HeaderMap) -> HeaderMap {
             shown.insert(name, value.clone());
         }
     }
+    if let Some(at) = text(stored, "x-delete-at").and_then(|at| at.parse().ok()) {
+        let words = format!(
+            "expiry-date=\"{}\", rule-id=\"swift-object-expiration\"",
+            format_http_date(at)
+        );
+        set(&mut shown, "x-amz-expiration", &words);
+    }
+    show_version(stored, &mut shown);
     set(&mut shown, "etag", &quoted(&etag(stored)));
     set(&mut shown, "accept-ranges", "bytes");
     shown
+}
+
+/// Shows which version an answer is about, in a bucket that has versions, and whether it marks a deletion.
+pub fn show_version(stored: &HeaderMap, shown: &mut HeaderMap) {
+    if let Some(version) = text(stored, SWIFT_VERSION).filter(|version| !version.is_empty()) {
+        set(shown, "x-amz-version-id", version);
+    }
+    if text(stored, "x-backend-content-type") == Some(DELETE_MARKER_TYPE) {
+        set(shown, "x-amz-delete-marker", "true");
+    }
 }
 
 /// Adds the stored checksum, when there is one.
@@ -251,12 +261,10 @@ mod tests {
             code(&[("x-amz-server-side-encryption-customer-key", "k")]),
             Code::NotImplemented
         );
-        assert_eq!(code(&[("x-amz-acl", "public-read")]), Code::NotImplemented);
-        assert_eq!(code(&[("x-amz-acl", "nonsense")]), Code::InvalidArgument);
         assert!(
             refuse_unsupported(&headers(&[
                 ("x-amz-storage-class", "STANDARD"),
-                ("x-amz-acl", "private")
+                ("x-amz-acl", "public-read")
             ]))
             .is_ok()
         );
@@ -265,6 +273,22 @@ mod tests {
             to_swift(&headers(&[("x-amz-meta-a", &large)])).unwrap_err().code,
             Code::MetadataTooLarge
         );
+    }
+
+    #[test]
+    fn expiry_and_version_are_shown_in_s3s_words() {
+        let shown = from_swift(&headers(&[
+            ("x-delete-at", "784111777"),
+            ("x-object-version-id", "1700000000.00000"),
+            ("x-robots-tag", "noindex"),
+        ]));
+        assert_eq!(
+            text(&shown, "x-amz-expiration"),
+            Some("expiry-date=\"Sun, 06 Nov 1994 08:49:37 GMT\", rule-id=\"swift-object-expiration\"")
+        );
+        assert_eq!(text(&shown, "x-amz-version-id"), Some("1700000000.00000"));
+        assert_eq!(text(&shown, "x-robots-tag"), Some("noindex"));
+        assert!(!shown.contains_key("x-delete-at") && !shown.contains_key("x-amz-delete-marker"));
     }
 
     #[test]

@@ -10,9 +10,10 @@ use crate::errors::{Code, S3Error, S3Result};
 use crate::signature::{Payload, same};
 use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
-use bytes::Bytes;
+use bytes::{Bytes, BytesMut};
 use http::HeaderMap;
 use http_body::{Body as HttpBody, Frame, SizeHint};
+use http_body_util::BodyExt;
 use martlet_service::headers::set;
 use martlet_service::{Body, BodyError, CollectError, collect};
 use md5::Md5;
@@ -21,6 +22,9 @@ use std::collections::VecDeque;
 use std::pin::Pin;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::task::{Context, Poll, ready};
+
+/// Bytes of a document that is too large which are read in vain before the connection is given up.
+const MAX_THROWN_AWAY_BYTES: usize = 128 * 1024 * 1024;
 
 /// What the checks of a body found; shared with the operation that sent it on.
 #[derive(Clone, Default)]
@@ -188,7 +192,11 @@ pub async fn open(body: Body, headers: &HeaderMap, payload: &Payload) -> S3Resul
 pub async fn document(body: Body, headers: &HeaderMap, payload: &Payload, limit: usize) -> S3Result<Bytes> {
     let upload = open(body, headers, payload).await?;
     let promised = upload.md5;
-    let bytes = collect(upload.body, limit).await.map_err(|error| {
+    // A client that waits to be told to send has sent nothing yet.
+    if upload.length.is_some_and(|length| length > limit as u64) && headers.contains_key("expect") {
+        return Err(Code::MaxMessageLengthExceeded.into());
+    }
+    let bytes = gather(upload.body, limit).await.map_err(|error| {
         upload.findings.error().unwrap_or_else(|| match error {
             CollectError::TooLarge => Code::MaxMessageLengthExceeded.into(),
             CollectError::Body(error) => from_body(&error),
@@ -198,6 +206,32 @@ pub async fn document(body: Body, headers: &HeaderMap, payload: &Payload, limit:
         return Err(Code::BadDigest.into());
     }
     Ok(bytes)
+}
+
+/// Gathers a body. One that is too large is read on for a while and thrown away: many clients hear an answer only when
+/// they have sent everything, and take an end before that for a broken connection.
+async fn gather(mut body: Body, limit: usize) -> Result<Bytes, CollectError> {
+    let mut gathered = BytesMut::new();
+    let mut length = 0usize;
+    while let Some(frame) = body.frame().await {
+        let Ok(data) = frame.map_err(CollectError::Body)?.into_data() else {
+            continue;
+        };
+        length += data.len();
+        if length > limit {
+            gathered.clear();
+            if length > limit.saturating_add(MAX_THROWN_AWAY_BYTES) {
+                break;
+            }
+        } else {
+            gathered.extend_from_slice(&data);
+        }
+    }
+    if length > limit {
+        Err(CollectError::TooLarge)
+    } else {
+        Ok(gathered.freeze())
+    }
 }
 
 impl Upload {

@@ -21,6 +21,7 @@ pub enum Action {
     DeleteBucket,
     GetBucketLocation,
     GetBucketVersioning,
+    PutBucketVersioning,
     GetBucketAcl,
     PutBucketAcl,
     /// A configuration this bucket does not have and S3 shows as an empty document.
@@ -109,6 +110,7 @@ const TABLE: &[(&str, Level, &str, Action)] = &[
     ("POST",   Bucket,  "delete",            DeleteObjects),
     ("GET",    Bucket,  "location",          GetBucketLocation),
     ("GET",    Bucket,  "versioning",        GetBucketVersioning),
+    ("PUT",    Bucket,  "versioning",        PutBucketVersioning),
     ("GET",    Bucket,  "acl",               GetBucketAcl),
     ("PUT",    Bucket,  "acl",               PutBucketAcl),
     ("GET",    Bucket,  "logging",           GetEmptyConfiguration("BucketLoggingStatus")),
@@ -182,10 +184,7 @@ fn refusal(method: &Method, level: Level, subresource: &str) -> S3Error {
         // A browser's form upload is a POST to the bucket; the other methods S3 has for these resources are above.
         "" if level == Bucket => Code::NotImplemented.into(),
         "" | "uploads" | "uploadId" | "delete" | "location" | "versions" => not_allowed(),
-        _ => S3Error::new(
-            Code::NotImplemented,
-            format!("The subresource {subresource} is not implemented for {method}."),
-        ),
+        _ => S3Error::new(Code::NotImplemented, "The requested resource is not implemented"),
     }
 }
 
@@ -212,6 +211,7 @@ mod tests {
             check("GET", Bucket, "policy"),
             Ok(GetMissingConfiguration(Code::NoSuchBucketPolicy))
         );
+        assert_eq!(check("PUT", Bucket, "versioning"), Ok(PutBucketVersioning));
         assert_eq!(check("PUT", Object, "x-id=PutObject"), Ok(PutObject));
     }
 
@@ -219,7 +219,6 @@ mod tests {
     fn what_is_not_in_the_table_is_refused() {
         assert_eq!(check("PUT", Bucket, "policy"), Err(Code::NotImplemented));
         assert_eq!(check("DELETE", Bucket, "lifecycle"), Err(Code::NotImplemented));
-        assert_eq!(check("PUT", Bucket, "versioning"), Err(Code::NotImplemented));
         assert_eq!(check("PUT", Object, "tagging"), Err(Code::NotImplemented));
         assert_eq!(check("DELETE", Object, "tagging"), Err(Code::NotImplemented));
         assert_eq!(

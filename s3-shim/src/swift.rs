@@ -17,7 +17,7 @@ const MAX_ANSWER_BYTES: usize = 64 * 1024 * 1024;
 #[derive(Clone)]
 pub struct Swift {
     inner: Arc<dyn Handler>,
-    account: String,
+    identity: Identity,
     trans_id: String,
     extensions: Extensions,
 }
@@ -63,6 +63,12 @@ impl Ask {
         }
     }
 
+    /// The value of a query parameter that was added before.
+    pub fn query_value(&self, name: &str) -> Option<String> {
+        let query = martlet_protocol::query::Query::parse(&self.query).ok()?;
+        query.get(name).map(str::to_owned)
+    }
+
     /// Sends a body along; its length is announced when it is known.
     pub fn body(mut self, body: Body, length: Option<u64>) -> Self {
         if let Some(length) = length {
@@ -85,10 +91,26 @@ impl Swift {
         extensions.insert(identity.clone());
         Swift {
             inner,
-            account: identity.account.clone(),
+            identity: identity.clone(),
             trans_id: trans_id.to_owned(),
             extensions,
         }
+    }
+
+    /// The same with the rights of the account's owner, in the user's own account only. For what an access list of S3's
+    /// has allowed; Swift's ACLs are not asked then.
+    pub fn as_account(&self) -> Self {
+        let mut owner = self.clone();
+        if !self.owns_account() {
+            owner.identity.groups.push(self.identity.account.clone());
+            owner.extensions.insert(owner.identity.clone());
+        }
+        owner
+    }
+
+    /// Whether the user owns the account already: its admins do.
+    pub fn owns_account(&self) -> bool {
+        self.identity.is_reseller_admin || self.identity.groups.contains(&self.identity.account)
     }
 
     fn ask(&self, method: Method, path: String) -> Ask {
@@ -102,7 +124,7 @@ impl Swift {
     }
 
     pub fn account(&self, method: Method) -> Ask {
-        self.ask(method, format!("/v1/{}", quote_segment(&self.account)))
+        self.ask(method, format!("/v1/{}", quote_segment(&self.identity.account)))
     }
 
     pub fn container(&self, method: Method, container: &str) -> Ask {
@@ -110,7 +132,7 @@ impl Swift {
             method,
             format!(
                 "/v1/{}/{}",
-                quote_segment(&self.account),
+                quote_segment(&self.identity.account),
                 quote_segment(container)
             ),
         );
@@ -120,7 +142,7 @@ impl Swift {
     pub fn object(&self, method: Method, container: &str, object: &str) -> Ask {
         let path = format!(
             "/v1/{}/{}/{}",
-            quote_segment(&self.account),
+            quote_segment(&self.identity.account),
             quote_segment(container),
             quote(object)
         );
@@ -177,7 +199,15 @@ impl Swift {
 
     /// The headers of an object, or `NoSuchKey`, or `NoSuchBucket`.
     pub async fn head_object(&self, bucket: &str, key: &str) -> S3Result<HeaderMap> {
-        let response = self.send(self.object(Method::HEAD, bucket, key)).await?;
+        self.head_version(bucket, key, None).await
+    }
+
+    /// The headers of a version of an object; of the object itself when none is named.
+    pub async fn head_version(&self, bucket: &str, key: &str, version: Option<&str>) -> S3Result<HeaderMap> {
+        let ask = self
+            .object(Method::HEAD, bucket, key)
+            .query_if("version-id", version);
+        let response = self.send(ask).await?;
         if response.status().is_success() {
             return Ok(response.into_parts().0.headers);
         }
@@ -221,6 +251,10 @@ pub struct Row {
     pub hash: String,
     pub bytes: u64,
     pub last_modified: String,
+    pub content_type: String,
+    /// Only in listings of versions.
+    pub version_id: Option<String>,
+    pub is_latest: Option<bool>,
 }
 
 /// Reads a whole answer of the inside.

@@ -268,6 +268,11 @@ fn dev_proxy(bind: SocketAddr) -> ProxyRoleConfig {
         bind,
         expose_metrics: true,
         pipeline,
-        s3: Some(S3Config::default()),
+        s3: Some(S3Config {
+            s3_acl: true,
+            check_bucket_owner: true,
+            cors_preflight_allow_origin: vec!["*".into()],
+            ..S3Config::default()
+        }),
     }
 }

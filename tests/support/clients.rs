@@ -46,13 +46,29 @@ pub fn swift(url: &str, folder: &Path) -> Command {
     command
 }
 
+/// Runs a command that must fail; what it said of that.
+pub fn refused(command: &mut Command) -> String {
+    let output = command.output().expect("the client starts");
+    assert!(
+        !output.status.success(),
+        "{command:?} went through: {}",
+        String::from_utf8_lossy(&output.stdout)
+    );
+    String::from_utf8_lossy(&output.stderr).into_owned()
+}
+
 /// `aws` as `test:tester`, in a working folder, with nothing of the machine's own settings.
 pub fn aws(url: &str, folder: &Path) -> Command {
+    aws_as(url, folder, "test:tester", "testing")
+}
+
+/// `aws` as some user.
+pub fn aws_as(url: &str, folder: &Path, user: &str, key: &str) -> Command {
     let mut command = Command::new(bin().join("aws"));
     command
         .current_dir(folder)
-        .env("AWS_ACCESS_KEY_ID", "test:tester")
-        .env("AWS_SECRET_ACCESS_KEY", "testing")
+        .env("AWS_ACCESS_KEY_ID", user)
+        .env("AWS_SECRET_ACCESS_KEY", key)
         .env("AWS_DEFAULT_REGION", "us-east-1")
         .env("AWS_CONFIG_FILE", "/dev/null")
         .env("AWS_SHARED_CREDENTIALS_FILE", "/dev/null")

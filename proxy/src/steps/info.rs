@@ -114,16 +114,8 @@ fn sections(edge: &Edge, is_admin: bool) -> Value {
         let section = json!({"default_reseller_prefix": remap.default_reseller_prefix});
         all.insert("domain_remap".into(), section);
     }
-    if edge.s3().is_some() {
-        let section = json!({
-            "allow_multipart_uploads": true,
-            "max_bucket_listing": 1_000,
-            "max_multi_delete_objects": 1_000,
-            "max_parts_listing": 1_000,
-            "max_upload_part_num": 10_000,
-            "s3_acl": false,
-        });
-        all.insert("s3api".into(), section);
+    if let Some(door) = edge.s3() {
+        all.insert("s3api".into(), door.info.clone());
     }
     all.insert("martlet".into(), json!({"version": env!("CARGO_PKG_VERSION")}));
     if !is_admin {

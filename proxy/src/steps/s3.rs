@@ -1,18 +1,38 @@
-//! Hands requests that are signed the S3 way to the S3 door.
+//! Hands requests that are signed the S3 way to the S3 door, and browsers' questions about such requests.
 
 use crate::pipeline::Next;
-use http::Uri;
-use http::header::{AUTHORIZATION, HeaderMap};
+use http::header::{ACCESS_CONTROL_REQUEST_HEADERS, AUTHORIZATION, HeaderMap, ORIGIN};
+use http::{Method, Uri};
 use martlet_service::{Request, Response, headers};
 
 pub async fn run(request: Request, next: Next) -> Response {
-    if !looks_like_s3(request.headers(), request.uri()) {
+    let Some(door) = next.edge().s3() else {
         return next.run(request).await;
+    };
+    let is_preflight =
+        door.answers_preflights && is_preflight(request.method(), request.uri(), request.headers());
+    if is_preflight || looks_like_s3(request.headers(), request.uri()) {
+        door.handler.call(request).await
+    } else {
+        next.run(request).await
     }
-    match next.edge().s3() {
-        Some(door) => door.call(request).await,
-        None => next.run(request).await,
+}
+
+/// Whether a request asks beforehand about one that will be signed the S3 way.
+fn is_preflight(method: &Method, uri: &Uri, map: &HeaderMap) -> bool {
+    if *method != Method::OPTIONS || headers::text(map, ORIGIN.as_str()).is_none_or(str::is_empty) {
+        return false;
     }
+    let is_swift_path = uri.path().starts_with("/v1/") || uri.path().starts_with("/v1.0/");
+    let asks_to_sign = headers::text(map, ACCESS_CONTROL_REQUEST_HEADERS.as_str())
+        .is_some_and(|names| names.to_ascii_lowercase().contains("authorization"));
+    let is_presigned = uri.query().unwrap_or_default().split('&').any(|pair| {
+        matches!(
+            pair.split('=').next(),
+            Some("AWSAccessKeyId" | "X-Amz-Credential")
+        )
+    });
+    (asks_to_sign && !is_swift_path) || is_presigned
 }
 
 /// Signature V2 or V4, in the header or in the query.
@@ -35,6 +55,28 @@ fn looks_like_s3(headers: &HeaderMap, uri: &Uri) -> bool {
 mod tests {
     use super::*;
     use http::HeaderValue;
+
+    #[test]
+    fn which_requests_are_preflights() {
+        let origin = ("origin", "http://a.example");
+        let signed = ("access-control-request-headers", "X-Amz-Date, Authorization");
+        for (method, uri, pairs, expected) in [
+            ("OPTIONS", "/bucket/key", vec![origin, signed], true),
+            ("OPTIONS", "/bucket", vec![origin], false),
+            ("OPTIONS", "/bucket", vec![signed], false),
+            ("GET", "/bucket", vec![origin, signed], false),
+            ("OPTIONS", "/v1/AUTH_test/c", vec![origin, signed], false),
+            ("OPTIONS", "/b/k?X-Amz-Credential=x&a=b", vec![origin], true),
+            ("OPTIONS", "/b/k?AWSAccessKeyId=x", vec![origin], true),
+        ] {
+            let mut map = HeaderMap::new();
+            for (name, value) in &pairs {
+                headers::set(&mut map, name, value);
+            }
+            let found = is_preflight(&method.parse().unwrap(), &uri.parse().unwrap(), &map);
+            assert_eq!(found, expected, "{method} {uri} {pairs:?}");
+        }
+    }
 
     #[test]
     fn signed_requests_are_known_by_their_marks() {

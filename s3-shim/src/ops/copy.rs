@@ -4,11 +4,11 @@
 //! a multipart source, above all, must not.
 
 use super::get::{judge, modified};
-use super::{Call, document, put};
+use super::{Call, access, acl, document, put};
 use crate::checksum::{self, Algorithm, Kind, Value};
 use crate::errors::{Code, S3Error, S3Result};
 use crate::metadata;
-use crate::swift::status_error;
+use crate::swift::{Swift, status_error};
 use crate::target::{check_key, invalid_bucket, is_bucket_name};
 use crate::xml::write::Xml;
 use http::{HeaderMap, Method, StatusCode};
@@ -20,6 +20,7 @@ use martlet_service::{Body, Response};
 pub(super) struct Source {
     pub bucket: String,
     pub key: String,
+    pub version: Option<String>,
 }
 
 /// A source that was opened.
@@ -30,7 +31,7 @@ pub(super) struct Opened {
 }
 
 impl Source {
-    /// Reads `x-amz-copy-source`: `[/]bucket/key`, encoded, with `?versionId=` perhaps.
+    /// Reads `x-amz-copy-source`: `[/]bucket/key`, encoded, with `?versionId=` perhaps and no other parameter.
     pub fn read(call: &Call) -> S3Result<Self> {
         let header = call.header("x-amz-copy-source").unwrap_or_default();
         let invalid = || {
@@ -40,13 +41,20 @@ impl Source {
                 "Copy Source must mention the source bucket and key: sourcebucket/sourcekey",
             )
         };
-        let (path, version) = match header.split_once("?versionId=") {
-            Some((path, version)) => (path, version),
-            None => (header, ""),
+        let (path, query) = header.split_once('?').unwrap_or((header, ""));
+        let version = match query {
+            "" => None,
+            query => {
+                let version = query
+                    .strip_prefix("versionId=")
+                    .filter(|version| !version.contains('&'))
+                    .ok_or_else(|| {
+                        S3Error::argument("X-Amz-Copy-Source", header, "Unsupported copy source parameter.")
+                    })?;
+                let version = percent::unquote(version).map_err(|_| invalid())?;
+                Some(version).filter(|version| !version.is_empty())
+            }
         };
-        if !matches!(version, "" | "null") {
-            return Err(Code::NoSuchVersion.into());
-        }
         let path = percent::unquote(path).map_err(|_| invalid())?;
         let path = path.strip_prefix('/').unwrap_or(&path);
         let (bucket, key) = path
@@ -60,16 +68,23 @@ impl Source {
         Ok(Source {
             bucket: bucket.to_owned(),
             key: key.to_owned(),
+            version,
         })
     }
 
     /// Opens it, or a range of it, after judging `x-amz-copy-source-if-*`.
     pub async fn open(&self, call: &Call, range: Option<&str>) -> S3Result<Opened> {
-        let mut ask = call.swift.object(Method::GET, &self.bucket, &self.key);
-        if let Some(range) = range {
-            ask = ask.header("range", range);
-        }
-        let (parts, body) = call.swift.send(ask).await?.into_parts();
+        let ask = |swift: &Swift| {
+            let ask = swift
+                .object(Method::GET, &self.bucket, &self.key)
+                .query_if("version-id", self.version.as_deref());
+            match range {
+                Some(range) => ask.header("range", range),
+                None => ask,
+            }
+        };
+        let response = access::read_object(call, &self.bucket, &self.key, ask).await?;
+        let (parts, body) = response.into_parts();
         match parts.status {
             StatusCode::OK if range.is_none() => {}
             StatusCode::PARTIAL_CONTENT if range.is_some() => {}
@@ -80,7 +95,7 @@ impl Source {
                     "The x-amz-copy-source-range value is not valid for the source object",
                 ));
             }
-            status => return Err(call.swift.object_error(status, &self.bucket, &self.key).await),
+            status => return Err(status_error(status)),
         }
         if judge(&call.headers, &parts.headers, "x-amz-copy-source-")?.is_some() {
             return Err(Code::PreconditionFailed.into());
@@ -127,7 +142,8 @@ pub(super) async fn object(mut call: Call) -> S3Result<Response> {
         return Err(S3Error::new(Code::InvalidArgument, "Unknown tagging directive."));
     }
     let source = Source::read(&call)?;
-    if !replaces && source.bucket == call.bucket && source.key == call.key {
+    let is_onto_itself = source.bucket == call.bucket && source.key == call.key;
+    if !replaces && is_onto_itself && source.version.is_none() {
         return Err(S3Error::new(
             Code::InvalidRequest,
             "This copy request is illegal because it is trying to copy an object to itself without changing the \
@@ -137,6 +153,15 @@ pub(super) async fn object(mut call: Call) -> S3Result<Response> {
     if !call.document().await?.is_empty() {
         return Err(S3Error::new(Code::InvalidRequest, "A copy has no body."));
     }
+    if call.headers.contains_key("x-amz-copy-source-range") {
+        let range = call.header("x-amz-copy-source-range").unwrap_or_default();
+        return Err(S3Error::argument(
+            "x-amz-copy-source-range",
+            range,
+            "Illegal copy header",
+        ));
+    }
+    let list = acl::for_new_object(&call)?;
     let mut conditions = HeaderMap::new();
     put::check_conditions(&call, &mut conditions).await?;
     let opened = source.open(&call, None).await?;
@@ -146,6 +171,7 @@ pub(super) async fn object(mut call: Call) -> S3Result<Response> {
         metadata::to_copy(&opened.headers)
     };
     headers.extend(conditions);
+    headers.extend(list);
     let checksum = whole_checksum(&opened.headers);
     if let Some(value) = &checksum {
         set(&mut headers, value.algorithm.sysmeta(), &value.text());
@@ -158,14 +184,25 @@ pub(super) async fn object(mut call: Call) -> S3Result<Response> {
         .body(opened.body, Some(opened.length));
     let stored = put::store(&call, ask, None).await?;
     let now = call.core.clock.now().secs();
-    Ok(document(Xml::document("CopyObjectResult", |xml| {
+    let mut response = document(Xml::document("CopyObjectResult", |xml| {
         xml.leaf("LastModified", &modified(&stored, now));
         xml.leaf("ETag", &metadata::quoted(&metadata::etag(&stored)));
         if let Some(value) = &checksum {
             xml.leaf(value.algorithm.element(), &value.text());
             xml.leaf("ChecksumType", Kind::FullObject.as_str());
         }
-    })))
+    }));
+    let shown = response.headers_mut();
+    metadata::show_version(&stored, shown);
+    show_source_version(&opened.headers, shown);
+    Ok(response)
+}
+
+/// Which version a copy was made of, in a bucket that has versions.
+pub(super) fn show_source_version(source: &HeaderMap, shown: &mut HeaderMap) {
+    if let Some(version) = text(source, metadata::SWIFT_VERSION) {
+        set(shown, "x-amz-copy-source-version-id", version);
+    }
 }
 
 /// The source's checksum, if it is one of its bytes and so of the copy's.

@@ -2,14 +2,16 @@
 //!
 //! Conditions are judged here and not inside, because the ETag of a multipart object is S3's own.
 
-use super::{Call, document, empty, multipart, time};
+use super::{Call, access, document, empty, multipart, time, versioning};
 use crate::checksum;
 use crate::errors::{Code, S3Error, S3Result};
 use crate::metadata;
+use crate::swift::Swift;
 use crate::xml::write::Xml;
 use http::{HeaderMap, HeaderName, Method, StatusCode};
 use martlet_protocol::conditions::{Conditions, Verdict};
 use martlet_protocol::date::parse_http_date;
+use martlet_protocol::range::{Resolved, parse_ranges, resolve};
 use martlet_protocol::timestamp::Timestamp;
 use martlet_service::headers::{set, text};
 use martlet_service::{Body, Response};
@@ -25,11 +27,10 @@ const OVERRIDES: &[(&str, &str)] = &[
 ];
 
 pub(super) async fn object(call: Call, method: Method) -> S3Result<Response> {
-    call.refuse_versions()?;
-    let mut range = call
-        .header("range")
-        .filter(|range| is_single_range(range))
-        .map(str::to_owned);
+    if versioning::names_version_of_none(&call).await? {
+        return Err(versioning::no_such_version(&call));
+    }
+    let mut range = call.header("range").map(str::to_owned);
     let mut parts_count = None;
     if let Some(part) = call.query.get("partNumber") {
         if range.is_some() {
@@ -42,20 +43,31 @@ pub(super) async fn object(call: Call, method: Method) -> S3Result<Response> {
         range = wanted.range;
         parts_count = wanted.parts_count;
     }
-    let mut ask = call.swift.object(method.clone(), &call.bucket, &call.key);
-    if let Some(range) = &range {
-        ask = ask.header("range", range);
-        if let Some(condition) = call.header("if-range") {
-            ask = ask.header("if-range", condition);
+    let condition = call.header("if-range");
+    // Swift answers a HEAD with the whole object's headers, whatever range it asks for.
+    let asked_range = range.as_deref().filter(|_| method == Method::GET);
+    let ask = |swift: &Swift| {
+        let mut ask = swift
+            .object(method.clone(), &call.bucket, &call.key)
+            .query_if("version-id", call.version());
+        if let Some(range) = asked_range {
+            ask = ask.header("range", range);
+            if let Some(condition) = condition {
+                ask = ask.header("if-range", condition);
+            }
         }
+        ask
+    };
+    let response = access::read_object(&call, &call.bucket, &call.key, ask).await?;
+    let (mut parts, body) = response.into_parts();
+    let mut stored = parts.headers;
+    if parts.status == StatusCode::RANGE_NOT_SATISFIABLE {
+        return Err(unsatisfiable(&stored, range.as_deref()));
     }
-    let response = call.swift.send(ask).await?;
-    let (parts, body) = response.into_parts();
-    let stored = parts.headers;
-    match parts.status {
-        StatusCode::OK | StatusCode::PARTIAL_CONTENT => {}
-        StatusCode::RANGE_NOT_SATISFIABLE => return Err(unsatisfiable(&stored, range.as_deref())),
-        status => return Err(call.swift.object_error(status, &call.bucket, &call.key).await),
+    if method == Method::HEAD
+        && let Some(range) = &range
+    {
+        parts.status = head_range(&mut stored, range)?;
     }
     if let Some(answer) = judge(&call.headers, &stored, "")? {
         return Ok(answer);
@@ -85,9 +97,30 @@ pub(super) async fn object(call: Call, method: Method) -> S3Result<Response> {
     Ok(response)
 }
 
-/// S3 serves one range; it answers several, and what it can not read, with the whole object.
-fn is_single_range(range: &str) -> bool {
-    range.trim_start().starts_with("bytes=") && !range.contains(',')
+/// Makes the headers of a whole object those of a range of it, as S3 answers a HEAD. Several ranges, and what is no
+/// range, leave them as they are.
+fn head_range(stored: &mut HeaderMap, range: &str) -> S3Result<StatusCode> {
+    let Some(size) = text(stored, "content-length").and_then(|length| length.parse::<u64>().ok()) else {
+        return Ok(StatusCode::OK);
+    };
+    let Some(specs) = parse_ranges(range) else {
+        return Ok(StatusCode::OK);
+    };
+    match resolve(&specs, size) {
+        Resolved::Whole => Ok(StatusCode::OK),
+        Resolved::Unsatisfiable => {
+            set(stored, "content-range", &format!("bytes */{size}"));
+            Err(unsatisfiable(stored, Some(range)))
+        }
+        Resolved::Ranges(ranges) => match ranges[..] {
+            [one] => {
+                set(stored, "content-range", &one.content_range(size));
+                set(stored, "content-length", &one.len().to_string());
+                Ok(StatusCode::PARTIAL_CONTENT)
+            }
+            _ => Ok(StatusCode::OK),
+        },
+    }
 }
 
 fn unsatisfiable(stored: &HeaderMap, range: Option<&str>) -> S3Error {
@@ -114,7 +147,14 @@ pub(super) fn judge(given: &HeaderMap, stored: &HeaderMap, opening: &str) -> S3R
         Verdict::NotModified => {
             let mut response = empty(StatusCode::NOT_MODIFIED);
             let shown = metadata::from_swift(stored);
-            for name in ["etag", "last-modified", "cache-control", "expires"] {
+            for name in [
+                "etag",
+                "last-modified",
+                "cache-control",
+                "expires",
+                "accept-ranges",
+                "x-amz-version-id",
+            ] {
                 if let Some(value) = shown.get(name) {
                     response
                         .headers_mut()
@@ -127,20 +167,18 @@ pub(super) fn judge(given: &HeaderMap, stored: &HeaderMap, opening: &str) -> S3R
 }
 
 pub(super) async fn tagging(call: Call) -> S3Result<Response> {
-    call.refuse_versions()?;
-    call.swift.head_object(&call.bucket, &call.key).await?;
+    call.head_object().await?;
     Ok(document(Xml::document("Tagging", |xml| {
         xml.within("TagSet", |_| {})
     })))
 }
 
 pub(super) async fn missing_configuration(call: Call, code: Code) -> S3Result<Response> {
-    call.swift.head_object(&call.bucket, &call.key).await?;
+    call.head_object().await?;
     Err(S3Error::from(code).with("Key", call.key.as_str()))
 }
 
 pub(super) async fn attributes(call: Call) -> S3Result<Response> {
-    call.refuse_versions()?;
     let wanted: Vec<String> = call
         .headers
         .get_all("x-amz-object-attributes")
@@ -156,7 +194,7 @@ pub(super) async fn attributes(call: Call) -> S3Result<Response> {
             "Invalid attribute name specified.",
         ));
     }
-    let stored = call.swift.head_object(&call.bucket, &call.key).await?;
+    let stored = call.head_object().await?;
     let wants = |name: &str| wanted.iter().any(|wanted| wanted == name);
     let etag = metadata::etag(&stored);
     let text_of = Xml::document("GetObjectAttributesResponse", |xml| {
@@ -195,4 +233,29 @@ pub(super) fn modified(stored: &HeaderMap, now_secs: u64) -> String {
             .and_then(parse_http_date)
             .unwrap_or(now_secs),
     )
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_head_shows_the_range_it_asks_for() {
+        let check = |range: &str| {
+            let mut stored = HeaderMap::new();
+            set(&mut stored, "content-length", "10");
+            let status = head_range(&mut stored, range).map_err(|error| error.code)?;
+            let length = text(&stored, "content-length").unwrap().to_owned();
+            let shown = text(&stored, "content-range").map(str::to_owned);
+            Ok((status.as_u16(), length, shown))
+        };
+        let part = |length: &str, shown: &str| Ok((206, length.to_owned(), Some(shown.to_owned())));
+        let whole = || Ok((200, "10".to_owned(), None));
+        assert_eq!(check("bytes=1-5"), part("5", "bytes 1-5/10"));
+        assert_eq!(check("bytes=-3"), part("3", "bytes 7-9/10"));
+        assert_eq!(check("bytes=5-99"), part("5", "bytes 5-9/10"));
+        assert_eq!(check("bytes=0-1,3-4"), whole());
+        assert_eq!(check("lines=1-5"), whole());
+        assert_eq!(check("bytes=10-"), Err(Code::InvalidRange));
+    }
 }

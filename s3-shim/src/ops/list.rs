@@ -1,8 +1,8 @@
-//! Listings of a bucket: ListObjects in both versions, and ListObjectVersions of a bucket that has no versions.
+//! Listings of a bucket: ListObjects in both versions, and ListObjectVersions.
 
-use super::{Call, acl, document, time};
-use crate::errors::{S3Error, S3Result};
-use crate::metadata::{listed_etag, quoted};
+use super::{Call, acl, document, time, versioning};
+use crate::errors::{Code, S3Error, S3Result};
+use crate::metadata::{DELETE_MARKER_TYPE, listed_etag, quoted};
 use crate::swift::Row;
 use crate::xml::write::Xml;
 use base64::Engine;
@@ -20,6 +20,8 @@ struct Wanted<'a> {
     delimiter: &'a str,
     max_keys: usize,
     encodes: bool,
+    /// A listing of versions repeats the delimiter it was given, be it empty.
+    shows_empty_delimiter: bool,
 }
 
 /// A page: rows in order, and whether more follow.
@@ -50,12 +52,13 @@ impl<'a> Wanted<'a> {
                 ));
             }
         };
-        let largest = call.config().max_listing;
+        let largest = call.config().max_bucket_listing;
         Ok(Wanted {
             prefix: call.query.get("prefix").unwrap_or_default(),
             delimiter: call.query.get("delimiter").unwrap_or_default(),
             max_keys: call.number(count, largest, largest)?,
             encodes,
+            shows_empty_delimiter: false,
         })
     }
 
@@ -70,7 +73,7 @@ impl<'a> Wanted<'a> {
 
     async fn page(&self, call: &Call, marker: &str) -> S3Result<Page> {
         if self.max_keys == 0 {
-            call.swift.head_bucket(&call.bucket).await?;
+            call.head_bucket().await?;
             return Ok(Page {
                 rows: Vec::new(),
                 is_truncated: false,
@@ -92,6 +95,38 @@ impl<'a> Wanted<'a> {
                 .is_none_or(|subdir| marker.is_empty() || subdir > marker)
         });
         let is_truncated = rows.len() > self.max_keys;
+        rows.truncate(self.max_keys);
+        Ok(Page { rows, is_truncated })
+    }
+
+    /// A page of versions, after a version of the key that is the marker if one is named, else after all of that key.
+    async fn page_of_versions(
+        &self,
+        call: &Call,
+        marker: &str,
+        version_marker: Option<&str>,
+    ) -> S3Result<Page> {
+        let limit = self.max_keys + 1;
+        let ask = call
+            .swift
+            .container(Method::GET, &call.bucket)
+            .query("versions", "true")
+            .query("limit", &limit.to_string())
+            .query_if("prefix", Some(self.prefix))
+            .query_if("delimiter", Some(self.delimiter))
+            .query_if("marker", Some(&self.skip(marker)))
+            .query_if("version_marker", version_marker);
+        let mut rows = match call.swift.list(&call.bucket, ask).await {
+            Err(error) if error.code == Code::InvalidBucketName => {
+                return Err(S3Error::argument(
+                    "version-id-marker",
+                    version_marker.unwrap_or_default(),
+                    "Invalid version id specified",
+                ));
+            }
+            listed => listed?,
+        };
+        let is_truncated = self.max_keys > 0 && rows.len() > self.max_keys;
         rows.truncate(self.max_keys);
         Ok(Page { rows, is_truncated })
     }
@@ -126,7 +161,7 @@ impl<'a> Wanted<'a> {
     }
 
     fn write_end(&self, xml: &mut Xml) {
-        if !self.delimiter.is_empty() {
+        if !self.delimiter.is_empty() || self.shows_empty_delimiter {
             xml.leaf("Delimiter", &self.name(self.delimiter));
         }
         if self.encodes {
@@ -143,17 +178,17 @@ pub(super) async fn version_one(call: Call) -> S3Result<Response> {
         xml.leaf("Name", &call.bucket);
         xml.leaf("Prefix", &wanted.name(wanted.prefix));
         xml.leaf("Marker", &wanted.name(marker));
-        xml.number("MaxKeys", wanted.max_keys as u64);
-        wanted.write_end(xml);
-        xml.flag("IsTruncated", page.is_truncated);
         // Without a delimiter the next marker is the last key, and S3 says nothing of it.
         if let (true, false, Some(last)) = (page.is_truncated, wanted.delimiter.is_empty(), page.last()) {
             xml.leaf("NextMarker", &wanted.name(last));
         }
+        xml.number("MaxKeys", wanted.max_keys as u64);
+        wanted.write_end(xml);
+        xml.flag("IsTruncated", page.is_truncated);
         wanted.write_rows(xml, &page, |xml, row| {
             xml.within("Contents", |xml| {
                 wanted.write_object(xml, row);
-                acl::owner(xml, "Owner", &call.identity);
+                acl::owner(xml, "Owner", call.bucket_owner());
                 xml.leaf("StorageClass", "STANDARD");
             });
         });
@@ -165,6 +200,7 @@ pub(super) async fn version_two(call: Call) -> S3Result<Response> {
     let start_after = call.query.get("start-after");
     let token = call.query.get("continuation-token");
     let marker = match token {
+        Some("") => String::new(),
         Some(token) => read_token(token)?,
         None => start_after.unwrap_or_default().to_owned(),
     };
@@ -173,24 +209,24 @@ pub(super) async fn version_two(call: Call) -> S3Result<Response> {
     Ok(document(Xml::document("ListBucketResult", |xml| {
         xml.leaf("Name", &call.bucket);
         xml.leaf("Prefix", &wanted.name(wanted.prefix));
-        xml.number("KeyCount", page.rows.len() as u64);
-        xml.number("MaxKeys", wanted.max_keys as u64);
-        wanted.write_end(xml);
-        xml.flag("IsTruncated", page.is_truncated);
-        if let Some(token) = token {
-            xml.leaf("ContinuationToken", token);
-        }
         if let (true, Some(last)) = (page.is_truncated, page.last()) {
             xml.leaf("NextContinuationToken", &token_after(last));
+        }
+        if let Some(token) = token {
+            xml.leaf("ContinuationToken", token);
         }
         if let Some(start_after) = start_after {
             xml.leaf("StartAfter", &wanted.name(start_after));
         }
+        xml.number("KeyCount", page.rows.len() as u64);
+        xml.number("MaxKeys", wanted.max_keys as u64);
+        wanted.write_end(xml);
+        xml.flag("IsTruncated", page.is_truncated);
         wanted.write_rows(xml, &page, |xml, row| {
             xml.within("Contents", |xml| {
                 wanted.write_object(xml, row);
                 if shows_owner {
-                    acl::owner(xml, "Owner", &call.identity);
+                    acl::owner(xml, "Owner", call.bucket_owner());
                 }
                 xml.leaf("StorageClass", "STANDARD");
             });
@@ -198,36 +234,65 @@ pub(super) async fn version_two(call: Call) -> S3Result<Response> {
     })))
 }
 
-/// Every object is its own only version.
+/// All versions, newest first for each key. In a bucket that never had versions every object is its own only one.
 pub(super) async fn versions(call: Call) -> S3Result<Response> {
-    let wanted = Wanted::read(&call, "max-keys")?;
+    let mut wanted = Wanted::read(&call, "max-keys")?;
+    wanted.shows_empty_delimiter = call.query.has("delimiter");
     let marker = call.query.get("key-marker").unwrap_or_default();
-    let page = wanted.page(&call, marker).await?;
+    let version_marker = call.query.get("version-id-marker");
+    if let (true, Some(version)) = (marker.is_empty() && !call.query.has("key-marker"), version_marker) {
+        return Err(S3Error::argument(
+            "version-id-marker",
+            version,
+            "A version-id marker cannot be specified without a key marker.",
+        ));
+    }
+    let has_versions = versioning::of_bucket(&call.head_bucket().await?).is_some();
+    let page = if has_versions {
+        let version_marker = version_marker.filter(|version| !version.is_empty());
+        wanted.page_of_versions(&call, marker, version_marker).await?
+    } else {
+        wanted.page(&call, marker).await?
+    };
     Ok(document(Xml::document("ListVersionsResult", |xml| {
         xml.leaf("Name", &call.bucket);
         xml.leaf("Prefix", &wanted.name(wanted.prefix));
         xml.leaf("KeyMarker", &wanted.name(marker));
-        xml.leaf(
-            "VersionIdMarker",
-            call.query.get("version-id-marker").unwrap_or_default(),
-        );
+        xml.leaf("VersionIdMarker", version_marker.unwrap_or_default());
+        if let (true, Some(last)) = (page.is_truncated, page.rows.last()) {
+            xml.leaf("NextKeyMarker", &wanted.name(page.last().unwrap_or_default()));
+            xml.leaf("NextVersionIdMarker", version_of(last));
+        }
         xml.number("MaxKeys", wanted.max_keys as u64);
         wanted.write_end(xml);
         xml.flag("IsTruncated", page.is_truncated);
-        if let (true, Some(last)) = (page.is_truncated, page.last()) {
-            xml.leaf("NextKeyMarker", &wanted.name(last));
-            xml.leaf("NextVersionIdMarker", "null");
-        }
         wanted.write_rows(xml, &page, |xml, row| {
-            xml.within("Version", |xml| {
-                wanted.write_object(xml, row);
-                xml.leaf("VersionId", "null");
-                xml.flag("IsLatest", true);
-                acl::owner(xml, "Owner", &call.identity);
-                xml.leaf("StorageClass", "STANDARD");
+            let is_marker = row.content_type == DELETE_MARKER_TYPE;
+            let element = if is_marker { "DeleteMarker" } else { "Version" };
+            xml.within(element, |xml| {
+                xml.leaf("Key", &wanted.name(&row.name));
+                xml.leaf("VersionId", version_of(row));
+                xml.flag("IsLatest", row.is_latest.unwrap_or(true));
+                xml.leaf("LastModified", &time::of_row(&row.last_modified));
+                if !is_marker {
+                    xml.leaf("ETag", &quoted(&listed_etag(&row.hash)));
+                    xml.number("Size", row.bytes);
+                }
+                acl::owner(xml, "Owner", call.bucket_owner());
+                if !is_marker {
+                    xml.leaf("StorageClass", "STANDARD");
+                }
             });
         });
     })))
+}
+
+/// What S3 calls the version of a row.
+fn version_of(row: &Row) -> &str {
+    row.version_id
+        .as_deref()
+        .filter(|version| !version.is_empty())
+        .unwrap_or("null")
 }
 
 fn token_after(name: &str) -> String {
@@ -267,6 +332,7 @@ mod tests {
             delimiter: "/",
             max_keys: 10,
             encodes: true,
+            shows_empty_delimiter: false,
         };
         assert_eq!(wanted.skip("p/a/"), format!("p/a/{LAST}"));
         assert_eq!(wanted.skip("p/a"), "p/a");

@@ -1,5 +1,6 @@
 //! The operations. Each takes a proved, routed request and speaks Swift to the inside.
 
+mod access;
 mod acl;
 mod bucket;
 mod copy;
@@ -8,7 +9,9 @@ mod get;
 mod list;
 mod multipart;
 mod put;
+mod swift_acl;
 mod time;
+mod versioning;
 
 use crate::errors::{Code, S3Error, S3Result};
 use crate::payload::{self, Upload};
@@ -17,13 +20,16 @@ use crate::signature::Payload;
 use crate::swift::Swift;
 use crate::{Credentials, S3Config};
 use bytes::Bytes;
-use http::header::{CONTENT_TYPE, HeaderValue};
+use http::header::{CONTENT_LENGTH, CONTENT_TYPE, HeaderValue};
 use http::{HeaderMap, StatusCode};
+use http_body::{Frame, SizeHint};
 use martlet_protocol::identity::Identity;
 use martlet_protocol::query::Query;
 use martlet_service::headers::text;
-use martlet_service::{Body, Clock, Handler, Response};
+use martlet_service::{Body, BodyError, Clock, Handler, Response};
+use std::pin::Pin;
 use std::sync::{Arc, Mutex, PoisonError};
+use std::task::{Context, Poll};
 
 /// What all requests share.
 pub(crate) struct Core {
@@ -36,7 +42,11 @@ pub(crate) struct Core {
 /// One request, its user proved.
 pub(crate) struct Call {
     pub core: Arc<Core>,
+    /// Speaks to the inside in the user's own name.
+    pub user: Swift,
+    /// Speaks to the inside with the rights that the judgement of the action gave; the user's own at first.
     pub swift: Swift,
+    pub found: access::Found,
     pub identity: Identity,
     pub payload: Payload,
     pub query: Query,
@@ -45,7 +55,6 @@ pub(crate) struct Call {
     pub body: Mutex<Body>,
     pub bucket: String,
     pub key: String,
-    pub resource: String,
     pub request_id: String,
 }
 
@@ -65,14 +74,46 @@ impl Call {
 
     /// The body as an XML document, all checks passed.
     async fn document(&mut self) -> S3Result<Bytes> {
+        self.document_up_to(self.core.config.max_document_bytes).await
+    }
+
+    /// The same with a bound of its own.
+    async fn document_up_to(&mut self, limit: usize) -> S3Result<Bytes> {
         let body = self.take_body();
-        payload::document(
-            body,
-            &self.headers,
-            &self.payload,
-            self.core.config.max_document_bytes,
-        )
-        .await
+        payload::document(body, &self.headers, &self.payload, limit).await
+    }
+
+    /// The headers of the bucket's container, as they were found or as they are.
+    async fn head_bucket(&self) -> S3Result<HeaderMap> {
+        match &self.found.bucket {
+            Some(headers) => Ok(headers.clone()),
+            None => self.swift.head_bucket(&self.bucket).await,
+        }
+    }
+
+    /// The headers of the object, or of the version that is asked for, as they were found or as they are.
+    async fn head_object(&self) -> S3Result<HeaderMap> {
+        if let Some(headers) = &self.found.object {
+            return Ok(headers.clone());
+        }
+        let ask = self
+            .swift
+            .object(http::Method::HEAD, &self.bucket, &self.key)
+            .query_if("version-id", self.version());
+        let response = self.swift.send(ask).await?;
+        if response.status().is_success() {
+            Ok(response.into_parts().0.headers)
+        } else {
+            Err(access::missing(self, response.status(), &self.bucket, &self.key).await)
+        }
+    }
+
+    /// The owner of the bucket's list; without a list it is the user, as far as S3 can say.
+    fn bucket_owner(&self) -> &str {
+        let owner = self.found.bucket_acl.as_ref().map(|acl| acl.owner.as_str());
+        owner
+            .filter(|owner| !owner.is_empty())
+            .unwrap_or(&self.identity.user)
     }
 
     /// The body as an upload whose length is known and allowed.
@@ -91,14 +132,9 @@ impl Call {
         Ok(upload)
     }
 
-    /// There are no versions here but the only one, which S3 calls `null`.
-    fn refuse_versions(&self) -> S3Result<()> {
-        match self.query.get("versionId") {
-            None | Some("null" | "") => Ok(()),
-            Some(version) => Err(S3Error::from(Code::NoSuchVersion)
-                .with("Key", self.key.as_str())
-                .with("VersionId", version)),
-        }
+    /// The version that is asked for; `null` is the one an object has without versions.
+    fn version(&self) -> Option<&str> {
+        self.query.get("versionId").filter(|version| !version.is_empty())
     }
 
     /// A query parameter that is a number up to a limit; larger ones are cut to it.
@@ -125,14 +161,16 @@ impl Call {
 }
 
 /// Does what was asked.
-pub(crate) async fn perform(action: Action, call: Call) -> S3Result<Response> {
+pub(crate) async fn perform(action: Action, mut call: Call) -> S3Result<Response> {
+    access::admit(action, &mut call).await?;
     match action {
         Action::ListBuckets => bucket::list(call).await,
         Action::CreateBucket => bucket::create(call).await,
         Action::HeadBucket => bucket::head(call).await,
         Action::DeleteBucket => bucket::delete(call).await,
         Action::GetBucketLocation => bucket::location(call).await,
-        Action::GetBucketVersioning => bucket::empty_configuration(call, "VersioningConfiguration").await,
+        Action::GetBucketVersioning => versioning::get(call).await,
+        Action::PutBucketVersioning => versioning::put(call).await,
         Action::GetEmptyConfiguration(name) => bucket::empty_configuration(call, name).await,
         Action::GetRequestPayment => bucket::request_payment(call).await,
         Action::GetMissingConfiguration(code) => bucket::missing_configuration(call, code).await,
@@ -173,9 +211,33 @@ fn document(text: String) -> Response {
     response
 }
 
-/// An answer with no body.
+/// An answer with no body. It has Swift's type, and says its length of nothing even where HTTP takes that for granted:
+/// clients of S3 look for both.
 fn empty(status: StatusCode) -> Response {
-    let mut response = Response::new(Body::empty());
+    let mut response = Response::new(Body::boxed(Nothing));
     *response.status_mut() = status;
+    let headers = response.headers_mut();
+    headers.insert(CONTENT_LENGTH, HeaderValue::from_static("0"));
+    headers.insert(CONTENT_TYPE, HeaderValue::from_static("text/html; charset=UTF-8"));
     response
+}
+
+/// A body of no bytes that must be asked to be known as one; one that is known at once would lose its length of zero on
+/// the way out.
+struct Nothing;
+
+impl http_body::Body for Nothing {
+    type Data = Bytes;
+    type Error = BodyError;
+
+    fn poll_frame(
+        self: Pin<&mut Self>,
+        _: &mut Context<'_>,
+    ) -> Poll<Option<Result<Frame<Bytes>, BodyError>>> {
+        Poll::Ready(None)
+    }
+
+    fn size_hint(&self) -> SizeHint {
+        SizeHint::with_exact(0)
+    }
 }

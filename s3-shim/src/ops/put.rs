@@ -1,19 +1,25 @@
 //! PutObject, and what every upload of data shares.
 
-use super::{Call, empty};
+use super::{Call, acl, empty};
 use crate::checksum::{self, Kind};
 use crate::errors::{Code, S3Error, S3Result};
 use crate::metadata;
 use crate::payload::{Findings, Upload};
 use crate::swift::{Ask, read, status_error};
-use http::{HeaderMap, Method, StatusCode};
+use http::header::LAST_MODIFIED;
+use http::{HeaderMap, HeaderName, Method, StatusCode};
 use martlet_service::Response;
 use martlet_service::headers::{set, text};
 
 pub(super) async fn object(mut call: Call) -> S3Result<Response> {
-    call.refuse_versions()?;
     metadata::refuse_unsupported(&call.headers)?;
     let mut headers = metadata::to_swift(&call.headers)?;
+    for name in metadata::EXPIRY {
+        if let Some(value) = call.headers.get(name) {
+            headers.insert(HeaderName::from_static(name), value.clone());
+        }
+    }
+    headers.extend(acl::for_new_object(&call)?);
     check_conditions(&call, &mut headers).await?;
     let upload = call.upload().await?;
     let findings = upload.findings.clone();
@@ -28,6 +34,10 @@ pub(super) async fn object(mut call: Call) -> S3Result<Response> {
     let mut response = empty(StatusCode::OK);
     let shown = response.headers_mut();
     set(shown, "etag", &metadata::quoted(&metadata::etag(&stored)));
+    metadata::show_version(&stored, shown);
+    if let Some(modified) = stored.get(LAST_MODIFIED) {
+        shown.insert(LAST_MODIFIED, modified.clone());
+    }
     if let Some(value) = checksum.or_else(|| findings.checksum()) {
         set(shown, value.algorithm.header(), &value.text());
         set(shown, "x-amz-checksum-type", Kind::FullObject.as_str());
@@ -62,6 +72,15 @@ pub(super) async fn store(call: &Call, ask: Ask, findings: Option<&Findings>) ->
     if status == StatusCode::BAD_REQUEST {
         let words = read(response).await.unwrap_or_default();
         let words = String::from_utf8_lossy(&words).trim().to_owned();
+        for (swift, name) in [
+            ("X-Delete-At", "x-delete-at"),
+            ("X-Delete-After", "x-delete-after"),
+        ] {
+            if words.contains(swift) {
+                let value = call.header(name).unwrap_or_default();
+                return Err(S3Error::argument(swift, value, words));
+            }
+        }
         let is_metadata = words.to_ascii_lowercase().contains("metadata");
         let code = if is_metadata {
             Code::MetadataTooLarge
@@ -77,8 +96,15 @@ pub(super) async fn store(call: &Call, ask: Ask, findings: Option<&Findings>) ->
     Err(status_error(status))
 }
 
-/// `If-None-Match: *` is judged inside, at the moment of storing; `If-Match` against what is there now.
+/// `If-None-Match: *` is judged inside, at the moment of storing; `If-Match` against what is there now. Of other
+/// conditions S3 has none for writes.
 pub(super) async fn check_conditions(call: &Call, headers: &mut HeaderMap) -> S3Result<()> {
+    let by_date = ["if-modified-since", "if-unmodified-since"];
+    if by_date.iter().any(|name| call.headers.contains_key(*name))
+        || call.header("if-match").is_some_and(|wanted| wanted.trim() == "*")
+    {
+        return Err(unsupported_condition());
+    }
     match call.header("if-none-match") {
         None => {}
         Some("*") => {
@@ -90,12 +116,7 @@ pub(super) async fn check_conditions(call: &Call, headers: &mut HeaderMap) -> S3
                 Err(error) => return Err(error),
             }
         }
-        Some(_) => {
-            return Err(
-                S3Error::new(Code::NotImplemented, "If-None-Match of a write can only be *.")
-                    .with("Header", "If-None-Match"),
-            );
-        }
+        Some(_) => return Err(unsupported_condition()),
     }
     if let Some(wanted) = call.header("if-match") {
         let stored = call.swift.head_object(&call.bucket, &call.key).await?;
@@ -108,6 +129,11 @@ pub(super) async fn check_conditions(call: &Call, headers: &mut HeaderMap) -> S3
         }
     }
     Ok(())
+}
+
+/// The error for a condition that writes do not know.
+pub(super) fn unsupported_condition() -> S3Error {
+    S3Error::new(Code::NotImplemented, "Conditional object PUTs are not supported.")
 }
 
 fn precondition_failed(condition: &str) -> S3Error {

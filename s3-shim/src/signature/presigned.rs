@@ -8,6 +8,8 @@ use martlet_service::headers::text;
 
 /// A Version 4 URL is good for a week at most.
 const MAX_EXPIRES_SECS: u64 = 604_800;
+/// A Version 2 URL names the second it ends at, in a number that was meant to have 31 bits.
+const LATEST_EXPIRY_SECS: u64 = 1 << 31;
 const OPENING: &str = "Error parsing the X-Amz-Credential parameter";
 
 /// The value of a parameter that must stand exactly once.
@@ -93,14 +95,14 @@ pub(super) fn check_v4(checker: &Checker<'_>, parts: &Parts) -> S3Result<Authent
 
 fn expires(value: &str) -> S3Result<u64> {
     let refused = |why: &str| Err(S3Error::new(Code::AuthorizationQueryParametersError, why));
-    match value.parse::<i128>() {
+    match value.parse::<i64>() {
         Err(_) => refused("X-Amz-Expires should be a number"),
         Ok(number) if number < 0 => refused("X-Amz-Expires must be non-negative"),
         Ok(0) => refused("X-Amz-Expires must be at least 1 second"),
-        Ok(number) if number > i128::from(MAX_EXPIRES_SECS) => refused(
+        Ok(number) if number.unsigned_abs() > MAX_EXPIRES_SECS => refused(
             "X-Amz-Expires must be less than a week (in seconds); that is, the given X-Amz-Expires must be less than 604800 seconds",
         ),
-        Ok(number) => Ok(u64::try_from(number).unwrap_or(MAX_EXPIRES_SECS)),
+        Ok(number) => Ok(number.unsigned_abs()),
     }
 }
 
@@ -123,14 +125,18 @@ pub(super) fn check_v2(checker: &Checker<'_>, parts: &Parts) -> S3Result<Authent
     let access_key = required("AWSAccessKeyId")?;
     let signature = required("Signature")?;
     let expires = required("Expires")?;
-    let at: u64 = expires.parse().map_err(|_| {
-        S3Error::new(
-            Code::AccessDenied,
-            format!("Invalid date (should be seconds since epoch): {expires}"),
-        )
-    })?;
+    let at: u64 = expires
+        .parse()
+        .ok()
+        .filter(|at| *at < LATEST_EXPIRY_SECS)
+        .ok_or_else(|| {
+            S3Error::new(
+                Code::AccessDenied,
+                format!("Invalid date (should be seconds since epoch): {expires}"),
+            )
+        })?;
     if checker.now_secs > at {
-        return Err(expired(at.min(253_402_300_799), checker.now_secs));
+        return Err(expired(at, checker.now_secs));
     }
     let found = checker.credential(&access_key)?;
     let signed = v2::string_to_sign(parts, &expires, checker.host_bucket);

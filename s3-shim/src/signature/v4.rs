@@ -232,6 +232,7 @@ pub(super) fn check_header(checker: &Checker<'_>, parts: &Parts) -> S3Result<Aut
             "Unsupported Authorization Type",
         ));
     };
+    let (amz_date, secs) = request_date(parts)?;
     let mut credential = None;
     let mut list = None;
     let mut signature = None;
@@ -259,7 +260,6 @@ pub(super) fn check_header(checker: &Checker<'_>, parts: &Parts) -> S3Result<Aut
     })?;
     let signed = signed_headers(list)
         .ok_or_else(|| malformed("SignedHeaders must be lower case, sorted, and name the host."))?;
-    let (amz_date, secs) = request_date(parts)?;
     scope.check(
         checker.region,
         &amz_date,
@@ -297,7 +297,7 @@ pub(super) fn check_header(checker: &Checker<'_>, parts: &Parts) -> S3Result<Aut
     })
 }
 
-/// The request's own time: `x-amz-date`, or `Date`.
+/// The request's own time: `x-amz-date`, or `Date`. Two of them are none: one might be signed and the other believed.
 fn request_date(parts: &Parts) -> S3Result<(String, u64)> {
     let invalid = || {
         S3Error::new(
@@ -305,6 +305,9 @@ fn request_date(parts: &Parts) -> S3Result<(String, u64)> {
             "AWS authentication requires a valid Date or x-amz-date header",
         )
     };
+    if parts.headers.get_all("x-amz-date").iter().count() > 1 {
+        return Err(invalid());
+    }
     if let Some(amz_date) = text(&parts.headers, "x-amz-date") {
         if let Some(secs) = canonical::parse_amz_date(amz_date) {
             return Ok((amz_date.to_owned(), secs));

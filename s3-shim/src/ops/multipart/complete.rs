@@ -7,17 +7,18 @@ use super::session::{
     CONCURRENCY, Part, Session, find, part_name, parts, parts_container, remove, remove_parts, session_name,
     sessions_container, upload_id,
 };
+use crate::acl::OF_OBJECT;
 use crate::checksum::{self, Algorithm, Kind, Value};
 use crate::errors::{Code, S3Error, S3Result};
 use crate::metadata::{self, LISTING_ETAG, MULTIPART, S3_ETAG};
-use crate::ops::put::{check_conditions, store};
+use crate::ops::put::{check_conditions, store, unsupported_condition};
 use crate::ops::{Call, document};
 use crate::payload;
 use crate::xml::read::parse;
 use crate::xml::write::Xml;
 use bytes::Bytes;
 use futures_util::stream::{self, StreamExt, TryStreamExt};
-use http::{HeaderMap, Method};
+use http::{HeaderMap, HeaderName, Method};
 use martlet_service::headers::{set, text};
 use martlet_service::{Body, BodyError, Response};
 use md5::{Digest, Md5};
@@ -30,13 +31,13 @@ const DECLARATION: &str = "<?xml version=\"1.0\" encoding=\"UTF-8\"?>\n";
 
 pub(crate) async fn complete(call: Call) -> S3Result<Response> {
     let pause = Duration::from_millis(call.config().keep_alive_ms);
-    let (resource, request_id) = (call.resource.clone(), call.request_id.clone());
+    let request_id = call.request_id.clone();
     let mut task = tokio::spawn(perform(call));
     tokio::select! {
         done = &mut task => outcome(done).map(document),
         () = tokio::time::sleep(pause) => {
             let mut response = document(String::new());
-            *response.body_mut() = kept_alive(task, pause, resource, request_id);
+            *response.body_mut() = kept_alive(task, pause, request_id);
             Ok(response)
         }
     }
@@ -50,19 +51,14 @@ fn outcome(done: Result<S3Result<String>, tokio::task::JoinError>) -> S3Result<S
 }
 
 /// White space until the task is done, then its document. The declaration must come first, so it is not repeated.
-fn kept_alive(
-    task: JoinHandle<S3Result<String>>,
-    pause: Duration,
-    resource: String,
-    request_id: String,
-) -> Body {
+fn kept_alive(task: JoinHandle<S3Result<String>>, pause: Duration, request_id: String) -> Body {
     let rest = stream::unfold(Some(task), move |task| {
-        let (resource, request_id) = (resource.clone(), request_id.clone());
+        let request_id = request_id.clone();
         async move {
             let mut task = task?;
             let chunk: Result<Bytes, BodyError> = tokio::select! {
                 done = &mut task => {
-                    let text = outcome(done).unwrap_or_else(|error| error.document(&resource, &request_id));
+                    let text = outcome(done).unwrap_or_else(|error| error.document(&request_id));
                     let text = text.strip_prefix(DECLARATION).unwrap_or(&text).to_owned();
                     return Some((Ok(Bytes::from(text)), None));
                 }
@@ -172,6 +168,14 @@ struct Segment<'a> {
 }
 
 async fn perform(mut call: Call) -> S3Result<String> {
+    if call.headers.contains_key("if-match") {
+        return Err(unsupported_condition());
+    }
+    let session = match find(&call).await {
+        Ok(session) => session,
+        Err(error) if error.code == Code::NoSuchUpload => return repeated(&call, error).await,
+        Err(error) => return Err(error),
+    };
     // Checksum headers of a completion are about the object, not about the document in the body.
     let promised = checksum::declared(&call.headers)?;
     let mut body_headers = call.headers.clone();
@@ -181,15 +185,10 @@ async fn perform(mut call: Call) -> S3Result<String> {
     body_headers.remove("x-amz-sdk-checksum-algorithm");
     let limit = call.config().max_document_bytes;
     let body = payload::document(call.take_body(), &body_headers, &call.payload, limit).await?;
-    let named = read(&body, call.config().max_upload_parts)?;
-    let session = match find(&call).await {
-        Ok(session) => session,
-        Err(error) if error.code == Code::NoSuchUpload => return repeated(&call, error).await,
-        Err(error) => return Err(error),
-    };
-    let most = call.config().max_upload_parts as usize;
+    let named = read(&body, call.config().max_upload_part_num)?;
+    let most = call.config().max_upload_part_num as usize;
     let stored = parts(&call.swift, &call.bucket, &call.key, &session.id, 0, most).await?;
-    let chosen = choose(&named, &stored, call.config().min_part_bytes)?;
+    let chosen = choose(&named, &stored, call.config().min_segment_size)?;
     let total: u64 = chosen.iter().map(|part| part.size).sum();
     if let Some(size) = call.header("x-amz-mp-object-size")
         && size.parse() != Ok(total)
@@ -205,6 +204,9 @@ async fn perform(mut call: Call) -> S3Result<String> {
     let etag = joined_etag(&chosen)?;
     let mut headers = metadata::to_copy(&session.headers);
     check_conditions(&call, &mut headers).await?;
+    if let Some(list) = session.headers.get(OF_OBJECT) {
+        headers.insert(HeaderName::from_static(OF_OBJECT), list.clone());
+    }
     set(&mut headers, S3_ETAG, &etag);
     set(&mut headers, LISTING_ETAG, &etag);
     if let Some((algorithm, value, kind)) = &checksum {

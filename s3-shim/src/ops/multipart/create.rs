@@ -6,7 +6,7 @@ use super::session::{
 use crate::errors::{Code, S3Result};
 use crate::metadata;
 use crate::ops::put::wanted_algorithm;
-use crate::ops::{Call, document};
+use crate::ops::{Call, acl, document};
 use crate::swift::status_error;
 use crate::target::check_key;
 use crate::xml::write::Xml;
@@ -23,8 +23,11 @@ pub(crate) async fn create(mut call: Call) -> S3Result<Response> {
         set(&mut headers, ALGORITHM, algorithm.name());
         set(&mut headers, KIND, kind.as_str());
     }
+    headers.extend(acl::for_new_object(&call)?);
+    // What the headers say of a digest is about the object to come, not about this request's empty body.
+    call.headers.remove("content-md5");
     call.document().await?;
-    let bucket = call.swift.head_bucket(&call.bucket).await?;
+    let bucket = call.head_bucket().await?;
     let id = new_id();
     let status = match put_session(&call, &id, headers.clone()).await? {
         StatusCode::NOT_FOUND => {

@@ -27,7 +27,11 @@ fn name(encodes: bool, name: &str) -> String {
 }
 
 pub(crate) async fn list_parts(call: Call) -> S3Result<Response> {
-    let most = call.number("max-parts", call.config().max_listing, call.config().max_listing)?;
+    let most = call.number(
+        "max-parts",
+        call.config().max_parts_listing,
+        call.config().max_parts_listing,
+    )?;
     let after = call.number("part-number-marker", 0, 99_999_999)?;
     let encodes = encodes(&call)?;
     let session = find(&call).await?;
@@ -39,8 +43,8 @@ pub(crate) async fn list_parts(call: Call) -> S3Result<Response> {
         xml.leaf("Bucket", &call.bucket);
         xml.leaf("Key", &name(encodes, &call.key));
         xml.leaf("UploadId", &session.id);
-        acl::owner(xml, "Initiator", &call.identity);
-        acl::owner(xml, "Owner", &call.identity);
+        acl::owner(xml, "Initiator", &call.identity.user);
+        acl::owner(xml, "Owner", call.bucket_owner());
         xml.leaf("StorageClass", "STANDARD");
         if let Some((algorithm, kind)) = session.checksum {
             xml.leaf("ChecksumAlgorithm", algorithm.name());
@@ -98,15 +102,15 @@ fn marker(key_marker: &str, id_marker: &str) -> String {
 pub(crate) async fn list_uploads(call: Call) -> S3Result<Response> {
     let most = call.number(
         "max-uploads",
-        call.config().max_listing,
-        call.config().max_listing,
+        call.config().max_parts_listing,
+        call.config().max_parts_listing,
     )?;
     let encodes = encodes(&call)?;
     let prefix = call.query.get("prefix").unwrap_or_default();
     let delimiter = call.query.get("delimiter").unwrap_or_default();
     let key_marker = call.query.get("key-marker").unwrap_or_default();
     let id_marker = call.query.get("upload-id-marker").unwrap_or_default();
-    call.swift.head_bucket(&call.bucket).await?;
+    call.head_bucket().await?;
     let container = sessions_container(&call.bucket);
     let ask = call
         .swift
@@ -132,31 +136,32 @@ pub(crate) async fn list_uploads(call: Call) -> S3Result<Response> {
         xml.leaf("Bucket", &call.bucket);
         xml.leaf("KeyMarker", &name(encodes, key_marker));
         xml.leaf("UploadIdMarker", id_marker);
-        if is_truncated {
-            let (key, id) = match entries.last() {
-                Some(Entry::Upload { key, id, .. }) => (key.as_str(), id.as_str()),
-                Some(Entry::CommonPrefix(prefix)) => (prefix.as_str(), ""),
-                None => ("", ""),
-            };
-            xml.leaf("NextKeyMarker", &name(encodes, key));
-            xml.leaf("NextUploadIdMarker", id);
-        }
-        xml.leaf("Prefix", &name(encodes, prefix));
+        // Where the page ends is said of every page of more than one, as Swift's s3api does.
+        let (key, id) = match entries.last() {
+            Some(Entry::Upload { key, id, .. }) if is_truncated || entries.len() > 1 => {
+                (key.as_str(), id.as_str())
+            }
+            Some(Entry::CommonPrefix(prefix)) if is_truncated || entries.len() > 1 => (prefix.as_str(), ""),
+            _ => ("", ""),
+        };
+        xml.leaf("NextKeyMarker", &name(encodes, key));
+        xml.leaf("NextUploadIdMarker", id);
         if !delimiter.is_empty() {
             xml.leaf("Delimiter", &name(encodes, delimiter));
         }
+        xml.leaf("Prefix", &name(encodes, prefix));
+        xml.number("MaxUploads", most as u64);
         if encodes {
             xml.leaf("EncodingType", "url");
         }
-        xml.number("MaxUploads", most as u64);
         xml.flag("IsTruncated", is_truncated);
         for entry in &entries {
             if let Entry::Upload { key, id, begun } = entry {
                 xml.within("Upload", |xml| {
                     xml.leaf("Key", &name(encodes, key));
                     xml.leaf("UploadId", id);
-                    acl::owner(xml, "Initiator", &call.identity);
-                    acl::owner(xml, "Owner", &call.identity);
+                    acl::owner(xml, "Initiator", &call.identity.user);
+                    acl::owner(xml, "Owner", call.bucket_owner());
                     xml.leaf("StorageClass", "STANDARD");
                     xml.leaf("Initiated", &time::of_row(begun));
                 });

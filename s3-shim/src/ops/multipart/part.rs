@@ -3,13 +3,14 @@
 use super::session::{Session, find, part_name, parts_container};
 use crate::errors::{Code, S3Error, S3Result};
 use crate::metadata;
-use crate::ops::copy::{Source, check_range, part_error};
+use crate::ops::copy::{Source, check_range, part_error, show_source_version};
 use crate::ops::get::modified;
 use crate::ops::put::with_upload;
-use crate::ops::{Call, document, empty};
+use crate::ops::{Call, access, document, empty};
 use crate::payload::Findings;
-use crate::swift::{Ask, read};
+use crate::swift::{Ask, Swift, read};
 use crate::xml::write::Xml;
+use http::header::LAST_MODIFIED;
 use http::{HeaderMap, Method, StatusCode};
 use martlet_service::Response;
 use martlet_service::headers::{set, text};
@@ -18,7 +19,7 @@ use serde::Deserialize;
 /// The part number of a request.
 fn number(call: &Call) -> S3Result<u32> {
     let value = call.query.get("partNumber").unwrap_or_default();
-    let most = call.config().max_upload_parts;
+    let most = call.config().max_upload_part_num;
     value
         .parse()
         .ok()
@@ -44,6 +45,9 @@ pub(crate) async fn put_part(mut call: Call) -> S3Result<Response> {
     let mut response = empty(StatusCode::OK);
     let shown = response.headers_mut();
     set(shown, "etag", &metadata::quoted(&metadata::etag(&stored)));
+    if let Some(modified) = stored.get(LAST_MODIFIED) {
+        shown.insert(LAST_MODIFIED, modified.clone());
+    }
     if let Some(value) = checksum.or_else(|| findings.checksum()) {
         set(shown, value.algorithm.header(), &value.text());
     }
@@ -101,10 +105,12 @@ pub(crate) async fn copy_part(mut call: Call) -> S3Result<Response> {
     let ask = part(&call, &session, number).body(opened.body, Some(opened.length));
     let stored = store(&call, ask, None).await?;
     let now = call.core.clock.now().secs();
-    Ok(document(Xml::document("CopyPartResult", |xml| {
+    let mut response = document(Xml::document("CopyPartResult", |xml| {
         xml.leaf("LastModified", &modified(&stored, now));
         xml.leaf("ETag", &metadata::quoted(&metadata::etag(&stored)));
-    })))
+    }));
+    show_source_version(&opened.headers, response.headers_mut());
+    Ok(response)
 }
 
 /// Where a part of a completed object lies.
@@ -122,7 +128,7 @@ struct Segment {
 
 /// The range of `partNumber=` in an object. An object that was not made of parts is its own first part.
 pub(crate) async fn range_of_part(call: &Call, value: &str) -> S3Result<PartRange> {
-    let most = call.config().max_upload_parts;
+    let most = call.config().max_upload_part_num;
     let number: usize = value
         .parse()
         .ok()
@@ -134,7 +140,14 @@ pub(crate) async fn range_of_part(call: &Call, value: &str) -> S3Result<PartRang
                 format!("Part number must be an integer between 1 and {most}, inclusive"),
             )
         })?;
-    let stored = call.swift.head_object(&call.bucket, &call.key).await?;
+    // The object's own list, or Swift, has the word before anything of its parts is told.
+    let ask = |swift: &Swift| {
+        swift
+            .object(Method::HEAD, &call.bucket, &call.key)
+            .query_if("version-id", call.version())
+    };
+    let head = access::read_object(call, &call.bucket, &call.key, ask).await?;
+    let stored = head.into_parts().0.headers;
     if text(&stored, metadata::MULTIPART).is_none() {
         return match number {
             1 => Ok(PartRange {
@@ -144,17 +157,13 @@ pub(crate) async fn range_of_part(call: &Call, value: &str) -> S3Result<PartRang
             _ => Err(Code::InvalidPartNumber.into()),
         };
     }
-    let ask = call
-        .swift
-        .object(Method::GET, &call.bucket, &call.key)
-        .query("multipart-manifest", "get");
-    let response = call.swift.send(ask).await?;
-    if !response.status().is_success() {
-        return Err(call
-            .swift
-            .object_error(response.status(), &call.bucket, &call.key)
-            .await);
-    }
+    let ask = |swift: &Swift| {
+        swift
+            .object(Method::GET, &call.bucket, &call.key)
+            .query("multipart-manifest", "get")
+            .query_if("version-id", call.version())
+    };
+    let response = access::read_object(call, &call.bucket, &call.key, ask).await?;
     let segments: Vec<Segment> =
         serde_json::from_slice(&read(response).await?).map_err(|_| S3Error::from(Code::InternalError))?;
     let wanted = segments

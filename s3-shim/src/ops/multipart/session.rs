@@ -85,7 +85,7 @@ pub(super) async fn find(call: &Call) -> S3Result<Session> {
     let id = match upload_id(call) {
         Ok(id) => id,
         Err(error) => {
-            call.swift.head_bucket(&call.bucket).await?;
+            call.head_bucket().await?;
             return Err(error);
         }
     };
@@ -107,7 +107,7 @@ pub(super) async fn find(call: &Call) -> S3Result<Session> {
             })
         }
         StatusCode::NOT_FOUND => {
-            call.swift.head_bucket(&call.bucket).await?;
+            call.head_bucket().await?;
             Err(no_such_upload(&id))
         }
         status => Err(bucket_error(status, &call.bucket)),
