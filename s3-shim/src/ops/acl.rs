@@ -1,6 +1,6 @@
 //! Access lists of buckets and objects: reading and setting them, and the lists that new things begin with.
 
-use super::{Call, document, empty, swift_acl};
+use super::{Call, document, empty, swift_acl, versioning};
 use crate::acl::{self, Acl, OF_BUCKET, OF_OBJECT};
 use crate::errors::{Code, S3Error, S3Result};
 use crate::metadata::{self, LISTING_ETAG, MULTIPART, S3_ETAG};
@@ -123,6 +123,13 @@ pub(super) async fn put_object(mut call: Call) -> S3Result<Response> {
     let mut headers = HeaderMap::new();
     set(&mut headers, "x-copy-from", &source);
     set(&mut headers, OF_OBJECT, &list.to_stored());
+    // Two versions that share their parts would lose them when either goes.
+    if stored.contains_key(MULTIPART) && versioning::of_bucket(&bucket).is_some() {
+        return Err(S3Error::new(
+            Code::NotImplemented,
+            "The access list of an object made of parts cannot be changed in a bucket with versions.",
+        ));
+    }
     let mut ask = call.swift.object(Method::PUT, &call.bucket, &call.key);
     if is_true(&stored, "x-static-large-object") {
         ask = ask.query("multipart-manifest", "get");
