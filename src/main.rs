@@ -38,6 +38,7 @@ fn main() -> ExitCode {
     });
     // Whatever still blocks a thread now (a stuck disk) must not keep a stopped server from ending.
     runtime.shutdown_timeout(std::time::Duration::from_secs(1));
+    martlet_service::logging::flush();
     match ended {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => {

@@ -1,16 +1,21 @@
 //! Structured logs: one line per request and hop, written by a thread of its own so that no async thread waits for a disk.
 
+mod buffer;
+
+use crate::metrics::RequestMetrics;
+use buffer::Buffer;
 use std::io::{self, Write};
 use std::path::Path;
-use std::sync::Arc;
-use std::sync::atomic::{AtomicU64, Ordering};
-use std::sync::mpsc::{Receiver, SyncSender, TrySendError, sync_channel};
+use std::sync::OnceLock;
 use std::time::Duration;
+use tracing::{Level, Metadata};
 use tracing_subscriber::EnvFilter;
 use tracing_subscriber::fmt::MakeWriter;
 
-/// Lines waiting for the writer; when full, further lines are dropped and counted.
-const QUEUED_LINES: usize = 16_384;
+/// How long the end of the process waits for its last lines.
+const FLUSH_PATIENCE: Duration = Duration::from_secs(1);
+
+static BUFFER: OnceLock<Buffer> = OnceLock::new();
 
 /// How the process logs.
 #[derive(Clone, Debug)]
@@ -31,13 +36,12 @@ pub fn init(options: &LogOptions<'_>) -> io::Result<()> {
         Some(path) => Box::new(std::fs::OpenOptions::new().create(true).append(true).open(path)?),
         None => Box::new(io::stderr()),
     };
-    let (sender, receiver) = sync_channel(QUEUED_LINES);
-    let dropped = Arc::new(AtomicU64::new(0));
-    let counted = dropped.clone();
+    let buffer = Buffer::default();
+    let own = buffer.clone();
     std::thread::Builder::new()
         .name("log".into())
-        .spawn(move || write_lines(sink, &receiver, &counted))?;
-    let writer = Queue { sender, dropped };
+        .spawn(move || own.write_to(sink))?;
+    let writer = Lines(BUFFER.get_or_init(|| buffer).clone());
     let builder = tracing_subscriber::fmt()
         .with_env_filter(filter)
         .with_writer(writer)
@@ -50,47 +54,48 @@ pub fn init(options: &LogOptions<'_>) -> io::Result<()> {
     result.map_err(|error| io::Error::other(error.to_string()))
 }
 
-fn write_lines(mut sink: Box<dyn Write + Send>, lines: &Receiver<Vec<u8>>, dropped: &AtomicU64) {
-    while let Ok(line) = lines.recv() {
-        let mut batch = line;
-        while batch.len() < 256 * 1024 {
-            let Ok(more) = lines.try_recv() else { break };
-            batch.extend_from_slice(&more);
-        }
-        let lost = dropped.swap(0, Ordering::Relaxed);
-        if lost > 0 {
-            batch.extend_from_slice(
-                format!("{lost} log lines dropped: the log could not keep up\n").as_bytes(),
-            );
-        }
-        // A log that cannot be written must not stop the server; there is nowhere to tell it.
-        let _ = sink.write_all(&batch);
+/// Writes what waits; called when the process ends.
+pub fn flush() {
+    if let Some(buffer) = BUFFER.get() {
+        buffer.flush(FLUSH_PATIENCE);
     }
 }
 
 #[derive(Clone)]
-struct Queue {
-    sender: SyncSender<Vec<u8>>,
-    dropped: Arc<AtomicU64>,
+struct Lines(Buffer);
+
+impl<'a> MakeWriter<'a> for Lines {
+    type Writer = Line<'a>;
+
+    fn make_writer(&'a self) -> Line<'a> {
+        Line {
+            buffer: &self.0,
+            urgent: false,
+        }
+    }
+
+    fn make_writer_for(&'a self, meta: &Metadata<'_>) -> Line<'a> {
+        Line {
+            buffer: &self.0,
+            urgent: *meta.level() <= Level::WARN,
+        }
+    }
 }
 
-impl Write for Queue {
+/// Takes one line, in one piece.
+struct Line<'a> {
+    buffer: &'a Buffer,
+    urgent: bool,
+}
+
+impl Write for Line<'_> {
     fn write(&mut self, line: &[u8]) -> io::Result<usize> {
-        if let Err(TrySendError::Full(_)) = self.sender.try_send(line.to_vec()) {
-            self.dropped.fetch_add(1, Ordering::Relaxed);
-        }
+        self.buffer.push(line, self.urgent);
         Ok(line.len())
     }
 
     fn flush(&mut self) -> io::Result<()> {
         Ok(())
-    }
-}
-
-impl<'a> MakeWriter<'a> for Queue {
-    type Writer = Queue;
-    fn make_writer(&'a self) -> Queue {
-        self.clone()
     }
 }
 
@@ -128,15 +133,9 @@ impl RequestLine<'_> {
 
     /// Counts the request, for a server that writes a richer line of its own.
     pub fn count(&self) {
-        metrics::counter!(
-            "martlet_requests_total",
-            "server" => self.server,
-            "method" => method_label(self.method),
-            "status" => status_class(self.status),
-        )
-        .increment(1);
-        metrics::histogram!("martlet_request_duration_seconds", "server" => self.server, "method" => method_label(self.method))
-            .record(self.duration.as_secs_f64());
+        let own = RequestMetrics::of(self.server, method_label(self.method), status_class(self.status));
+        own.count.increment(1);
+        own.seconds.record(self.duration.as_secs_f64());
     }
 }
 
