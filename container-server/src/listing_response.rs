@@ -5,8 +5,8 @@ use http::{HeaderMap, StatusCode};
 use martlet_protocol::listing::ListingQuery;
 use martlet_protocol::query::Query;
 use martlet_protocol::row::ListingEntry;
-use martlet_service::{Body, Response, headers};
-use serde::Serialize;
+use martlet_protocol::rows::{self, Packed};
+use martlet_service::{Body, Response, headers, respond};
 
 /// How a listing is written.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -96,19 +96,6 @@ impl ListingFormat {
         response
     }
 
-    /// Whole rows as JSON, for a proxy that merges replicas.
-    pub fn respond_rows<T: Serialize>(
-        self,
-        response_headers: HeaderMap,
-        entries: &[ListingEntry<T>],
-    ) -> Result<Response, Refusal> {
-        let body = serde_json::to_vec(entries).map_err(|error| Refusal::Storage {
-            status: StatusCode::INTERNAL_SERVER_ERROR,
-            text: format!("rows cannot be written as JSON: {error}"),
-        })?;
-        Ok(self.respond(response_headers, body))
-    }
-
     /// The answer of a HEAD: 204 and the same headers.
     pub fn respond_head(self, mut response_headers: HeaderMap) -> Response {
         headers::set(&mut response_headers, "content-type", self.content_type());
@@ -117,6 +104,14 @@ impl ListingFormat {
         *response.headers_mut() = response_headers;
         response
     }
+}
+
+/// Whole rows, packed, for a proxy that merges replicas.
+pub fn respond_rows<T: Packed>(mut response_headers: HeaderMap, entries: &[ListingEntry<T>]) -> Response {
+    let page = rows::pack(entries);
+    headers::set(&mut response_headers, "content-type", rows::CONTENT_TYPE);
+    headers::set(&mut response_headers, "content-length", &page.len().to_string());
+    respond::with(StatusCode::OK, response_headers, Body::full(page))
 }
 
 /// Confines a listing to names that do not start with the reserved byte: everything after the last of those.

@@ -160,7 +160,7 @@ async fn listings_in_every_format() {
     let rows = node
         .account(Method::GET, "/a?limit=1", &[("x-backend-martlet-rows", "1")])
         .await;
-    let rows: Vec<ListingEntry<ContainerRow>> = serde_json::from_str(&rows.body).unwrap();
+    let rows: Vec<ListingEntry<ContainerRow>> = rows.rows();
     assert!(
         matches!(&rows[..], [ListingEntry::Row(row)] if row.name == "b-1" && row.stats_timestamp.secs() == 10)
     );

@@ -190,7 +190,7 @@ async fn whole_rows_carry_timestamps_and_tombstones() {
         .container(Method::GET, "/a/c?delimiter=/&limit=2", &headers)
         .await;
     assert_eq!(answer.status.as_u16(), 200);
-    let rows: Vec<ListingEntry<ObjectRow>> = serde_json::from_str(&answer.body).unwrap();
+    let rows: Vec<ListingEntry<ObjectRow>> = answer.rows();
     let [
         ListingEntry::Row(first),
         ListingEntry::Row(second),

@@ -14,5 +14,6 @@ pub mod query;
 pub mod range;
 pub mod record;
 pub mod row;
+pub mod rows;
 pub mod timestamp;
 pub mod update;

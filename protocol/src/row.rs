@@ -31,7 +31,9 @@ impl ObjectRow {
     /// Joins two accounts of one object: data, content type and metadata each from whichever is newer. The result does
     /// not depend on the order of the two. When data of one moment is told both deleted and not, deleted wins.
     pub fn merge(self, other: ObjectRow) -> ObjectRow {
-        let data_key = |row: &ObjectRow| (row.timestamp, row.deleted, row.size, row.etag.clone(), row.policy);
+        fn data_key(row: &ObjectRow) -> (Timestamp, bool, u64, &str, PolicyIndex) {
+            (row.timestamp, row.deleted, row.size, &row.etag, row.policy)
+        }
         let (mut newer, older) = if data_key(&other) > data_key(&self) {
             (other, self)
         } else {

@@ -3,7 +3,7 @@
 use super::{AccountServer, Addressed, deleted_mark, headers::describe};
 use crate::errors::Refusal;
 use crate::listing_body;
-use crate::listing_response::{ListingFormat, without_reserved};
+use crate::listing_response::{ListingFormat, respond_rows, without_reserved};
 use crate::request;
 use http::request::Parts;
 use martlet_protocol::header;
@@ -42,7 +42,7 @@ impl AccountServer {
         let entries: Vec<_> = entries.into_iter().filter_map(container_entry).collect();
         let out = describe(&record, &self.policies, &device);
         if whole_rows {
-            return ListingFormat::Json.respond_rows(out, &entries);
+            return Ok(respond_rows(out, &entries));
         }
         let body = match format {
             ListingFormat::Text => listing_body::text(&entries, |row| &row.name),

@@ -3,7 +3,7 @@
 use super::{Addressed, ContainerServer, headers::absent, headers::describe};
 use crate::errors::Refusal;
 use crate::listing_body;
-use crate::listing_response::{ListingFormat, without_reserved};
+use crate::listing_response::{ListingFormat, respond_rows, without_reserved};
 use crate::request;
 use http::HeaderValue;
 use http::request::Parts;
@@ -50,7 +50,7 @@ impl ContainerServer {
             &record.policy.to_string(),
         );
         if whole_rows {
-            return ListingFormat::Json.respond_rows(out, &entries);
+            return Ok(respond_rows(out, &entries));
         }
         let body = match format {
             ListingFormat::Text => listing_body::text(&entries, |row| &row.name),

@@ -11,6 +11,8 @@ use martlet_node_client::{NodeClient, NodeClientConfig};
 use martlet_protocol::hash::HashSalt;
 use martlet_protocol::limits::Limits;
 use martlet_protocol::policy::{Policies, Policy, PolicyIndex};
+use martlet_protocol::row::ListingEntry;
+use martlet_protocol::rows::{self, Packed};
 use martlet_protocol::timestamp::Timestamp;
 use martlet_protocol::update::{Update, UpdateTarget};
 use martlet_service::{Body, BoxFuture, Clock, Handler, Request, Response, collect, respond};
@@ -36,6 +38,7 @@ pub struct Answer {
     pub status: StatusCode,
     pub headers: HeaderMap,
     pub body: String,
+    page: bytes::Bytes,
 }
 
 impl Answer {
@@ -45,6 +48,11 @@ impl Answer {
 
     pub fn json(&self) -> serde_json::Value {
         serde_json::from_str(&self.body).expect("the body is JSON")
+    }
+
+    /// The rows of a packed listing.
+    pub fn rows<T: Packed>(&self) -> Vec<ListingEntry<T>> {
+        rows::unpack(&self.page).expect("the body is a page of rows")
     }
 
     /// The names and subdirs of a JSON listing.
@@ -246,11 +254,12 @@ pub async fn call(
     }
     let (head, body) = handler.call(request).await.into_parts();
     let body = collect(body, 64 << 20).await.expect("the answer's body is whole");
-    let body = String::from_utf8(body.to_vec()).expect("answers are text");
+    let text = String::from_utf8_lossy(&body).into_owned();
     Answer {
         status: head.status,
         headers: head.headers,
-        body,
+        body: text,
+        page: body,
     }
 }
 

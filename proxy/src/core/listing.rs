@@ -17,8 +17,8 @@ use martlet_protocol::listing::{ListingError, ListingQuery};
 use martlet_protocol::policy::Policies;
 use martlet_protocol::query::Query;
 use martlet_protocol::row::{ContainerRow, ListingEntry, ObjectRow};
+use martlet_protocol::rows::{self, Packed};
 use martlet_service::{Body, Response, collect};
-use serde::de::DeserializeOwned;
 use serde::ser::{Serialize, SerializeMap, Serializer};
 use std::sync::Arc;
 
@@ -46,7 +46,7 @@ pub fn parse_query(request: &Parts, max_limit: usize) -> Result<ListingQuery, Re
 }
 
 /// Lists a container or an account. The head tells whether it is there; entries are empty when it is not.
-pub async fn list<T: Row + DeserializeOwned>(
+pub async fn list<T: Row + Packed>(
     core: &Core,
     placement: &Placement,
     path: &str,
@@ -102,7 +102,7 @@ struct Lister<'a> {
 
 impl Lister<'_> {
     /// One page of each replica of a majority.
-    async fn pages<T: Row + DeserializeOwned>(
+    async fn pages<T: Row + Packed>(
         &self,
         query: &ListingQuery,
         ask: &Ask,
@@ -153,7 +153,7 @@ impl Lister<'_> {
     }
 
     /// Whether any live row begins with this.
-    async fn holds_something<T: Row + DeserializeOwned>(&self, subdir: &str) -> Result<bool, Response> {
+    async fn holds_something<T: Row + Packed>(&self, subdir: &str) -> Result<bool, Response> {
         let query = ListingQuery {
             prefix: Some(subdir.to_owned()),
             ..ListingQuery::all(1)
@@ -178,13 +178,13 @@ fn checks_page() -> usize {
 }
 
 /// Reads a page of full rows.
-async fn read_page<T: Row + DeserializeOwned>(body: Body) -> Option<Page<T>> {
+async fn read_page<T: Row + Packed>(body: Body) -> Option<Page<T>> {
     let bytes = collect(body, MAX_PAGE_BYTES).await.ok()?;
     if bytes.is_empty() {
         return Some(Page { entries: Vec::new() });
     }
     Some(Page {
-        entries: serde_json::from_slice(&bytes).ok()?,
+        entries: rows::unpack(&bytes)?,
     })
 }
 

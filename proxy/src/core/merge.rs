@@ -6,7 +6,7 @@
 //! the rows may have been deleted since. The reader settles such doubts by looking inside.
 
 use martlet_protocol::row::{ContainerRow, ListingEntry, ObjectRow};
-use std::collections::{BTreeMap, HashSet};
+use std::collections::HashSet;
 
 /// A row of a listing, as replicas hold it.
 pub trait Row: Clone {
@@ -124,10 +124,9 @@ impl<T: Row> Merge<T> {
         let ends = ends.filter_map(|page| page.entries.last().map(|entry| entry_name(entry).to_owned()));
         let horizon = if self.reverse { ends.max() } else { ends.min() };
         let count = pages.len();
-        let mut rows: BTreeMap<String, T> = BTreeMap::new();
-        let mut subdirs: BTreeMap<String, usize> = BTreeMap::new();
-        for entry in pages.into_iter().flat_map(|page| page.entries) {
-            let name = entry_name(&entry);
+        let mut all: Vec<ListingEntry<T>> = pages.into_iter().flat_map(|page| page.entries).collect();
+        all.retain(|entry| {
+            let name = entry_name(entry);
             let is_certain = horizon.as_deref().is_none_or(|horizon| match self.reverse {
                 false => name <= horizon,
                 true => name >= horizon,
@@ -137,35 +136,41 @@ impl<T: Row> Merge<T> {
                 false => name > marker,
                 true => name < marker,
             });
-            if !is_certain || !is_new {
-                continue;
-            }
-            match entry {
-                ListingEntry::Subdir(name) => *subdirs.entry(name).or_default() += 1,
-                ListingEntry::Row(row) => {
-                    let merged = match rows.remove(row.name()) {
-                        Some(known) => known.merged(row),
-                        None => row,
-                    };
-                    rows.insert(merged.name().to_owned(), merged);
+            is_certain && is_new
+        });
+        // The pages are runs in order already, which this sort only weaves together.
+        all.sort_by(|a, b| match self.reverse {
+            false => entry_name(a).cmp(entry_name(b)),
+            true => entry_name(b).cmp(entry_name(a)),
+        });
+        let mut found: Vec<ListingEntry<T>> = Vec::with_capacity(all.len() / count.max(1) + 1);
+        let mut woven = all.into_iter().peekable();
+        while let Some(first) = woven.next() {
+            let (mut row, mut subdir, mut seen) = (None, None, 0);
+            let mut next = Some(first);
+            while let Some(entry) = next {
+                match entry {
+                    ListingEntry::Row(other) => {
+                        row = Some(match row.take() {
+                            Some(known) => T::merged(known, other),
+                            None => other,
+                        });
+                    }
+                    ListingEntry::Subdir(name) => {
+                        seen += 1;
+                        subdir = Some(name);
+                    }
                 }
+                let known = row.as_ref().map(Row::name).or(subdir.as_deref()).unwrap_or("");
+                next = woven.next_if(|entry| entry_name(entry) == known);
             }
-        }
-        let mut found: Vec<ListingEntry<T>> = Vec::with_capacity(rows.len() + subdirs.len());
-        found.extend(
-            rows.into_values()
-                .filter(|row| !row.is_deleted())
-                .map(ListingEntry::Row),
-        );
-        for (name, seen) in subdirs {
-            if seen < count {
-                self.in_doubt.insert(name.clone());
+            found.extend(row.filter(|row| !row.is_deleted()).map(ListingEntry::Row));
+            if let Some(name) = subdir {
+                if seen < count {
+                    self.in_doubt.insert(name.clone());
+                }
+                found.push(ListingEntry::Subdir(name));
             }
-            found.push(ListingEntry::Subdir(name));
-        }
-        found.sort_by(|a, b| entry_name(a).cmp(entry_name(b)));
-        if self.reverse {
-            found.reverse();
         }
         self.entries.extend(found);
         match horizon {
@@ -208,6 +213,7 @@ mod tests {
     use martlet_protocol::timestamp::Timestamp;
     use rand::rngs::StdRng;
     use rand::{Rng, SeedableRng};
+    use std::collections::BTreeMap;
 
     fn row(name: &str, at: u64, deleted: bool) -> ObjectRow {
         ObjectRow {

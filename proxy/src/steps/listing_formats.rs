@@ -1,8 +1,9 @@
 //! Gives account and container listings in the format the client wants; all below answer JSON.
 
-use super::{accept, answer};
+use super::{accept, answer, listing_page};
 use crate::context::{self, allows_reserved_names, target};
 use crate::pipeline::Next;
+use bytes::Bytes;
 use http::header::{ACCEPT, CONTENT_LENGTH, CONTENT_TYPE, HeaderMap, HeaderValue, VARY};
 use http::{Method, StatusCode};
 use martlet_protocol::name::Target;
@@ -69,18 +70,22 @@ pub async fn run(mut request: Request, next: Next) -> Response {
         tracing::error!("a listing could not be read");
         return answer::status(StatusCode::SERVICE_UNAVAILABLE);
     };
-    let json: &[u8] = if bytes.is_empty() { b"[]" } else { &bytes };
-    let hides = !shows_reserved && holds_reserved(json);
-    let written = if format == "application/json" && !hides {
-        Some(json.to_vec())
+    let json = if bytes.is_empty() {
+        Bytes::from_static(b"[]")
     } else {
-        serde_json::from_slice::<Vec<Value>>(json)
+        bytes
+    };
+    let hides = !shows_reserved && holds_reserved(&json);
+    let written = if format == "application/json" && !hides {
+        Some(json)
+    } else {
+        serde_json::from_slice::<Vec<Value>>(&json)
             .ok()
             .map(|mut entries| {
                 if hides {
                     entries.retain(|entry| !entry_name(entry).contains('\0'));
                 }
-                write(&entries, format, &target)
+                Bytes::from(write(&entries, format, &target))
             })
     };
     let Some(written) = written else {
@@ -154,7 +159,7 @@ fn add_vary(headers: &mut HeaderMap) {
 
 /// JSON writes a NUL only as this.
 fn holds_reserved(json: &[u8]) -> bool {
-    json.windows(6).any(|window| window == b"\\u0000")
+    listing_page::holds(json, "\\u0000")
 }
 
 fn entry_name(entry: &Value) -> &str {

@@ -13,6 +13,7 @@ pub mod gatekeeper;
 pub mod healthcheck;
 pub mod info;
 pub mod listing_formats;
+pub mod listing_page;
 pub mod logging;
 pub mod paths;
 pub mod report;

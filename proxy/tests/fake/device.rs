@@ -383,7 +383,7 @@ impl FakeDevice {
         respond::with(
             StatusCode::OK,
             out,
-            Body::full(serde_json::to_vec(&entries).unwrap()),
+            Body::full(martlet_protocol::rows::pack(&entries)),
         )
     }
 }

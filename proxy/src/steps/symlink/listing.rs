@@ -1,57 +1,25 @@
 //! Container listings: the row of a link says where it leads.
 
 use crate::pipeline::Next;
-use crate::steps::answer;
-use http::StatusCode;
-use http::header::{CONTENT_LENGTH, HeaderValue};
+use crate::steps::listing_page;
 use martlet_protocol::name::AccountName;
 use martlet_protocol::percent;
-use martlet_service::{Body, Request, Response, collect, respond};
+use martlet_service::{Request, Response};
 use serde_json::Value;
 
-/// Bytes of the largest page of a listing.
-const MAX_PAGE_BYTES: usize = 64 << 20;
 /// Stands in the hash of every row of a link, and next to never in another.
 const MARK: &str = "; symlink_target=";
 
 pub async fn get(request: Request, next: Next, account: &AccountName) -> Response {
-    let response = next.run(request).await;
-    if response.status() != StatusCode::OK {
-        return response;
-    }
-    let (mut parts, body) = response.into_parts();
-    let Ok(page) = collect(body, MAX_PAGE_BYTES).await else {
-        return answer::status(StatusCode::SERVICE_UNAVAILABLE);
-    };
-    let has_any = page.windows(MARK.len()).any(|window| window == MARK.as_bytes());
-    let page = match has_any.then(|| shown(&page, account)).flatten() {
-        Some(shown) => shown.into(),
-        None => page,
-    };
-    if parts.headers.contains_key(CONTENT_LENGTH) {
-        parts
-            .headers
-            .insert(CONTENT_LENGTH, HeaderValue::from(page.len()));
-    }
-    respond::with(parts.status, parts.headers, Body::full(page))
-}
-
-/// `None` when the page is no listing: then it is left as it is.
-fn shown(page: &[u8], account: &AccountName) -> Option<Vec<u8>> {
-    let mut rows: Vec<Value> = serde_json::from_slice(page).ok()?;
-    for row in &mut rows {
-        let Some(hash) = row.get("hash").and_then(Value::as_str).map(str::to_owned) else {
-            continue;
-        };
-        if hash.contains(MARK) {
-            show(row, &hash, account);
-        }
-    }
-    serde_json::to_vec(&rows).ok()
+    listing_page::rewrite(request, next, MARK, |row| show(row, account)).await
 }
 
 /// Takes the link's parameters out of a hash; those of other steps stay in it.
-fn show(row: &mut Value, hash: &str, own: &AccountName) {
+fn show(row: &mut Value, own: &AccountName) {
+    let hash = row.get("hash").and_then(Value::as_str);
+    let Some(hash) = hash.filter(|hash| hash.contains(MARK)).map(str::to_owned) else {
+        return;
+    };
     let mut items = hash.split("; ");
     let mut kept = items.next().unwrap_or("").to_owned();
     let (mut target, mut account) = (None, percent::quote(own));
@@ -98,9 +66,10 @@ mod tests {
             ("e", json!({"hash": "e"})),
         ] {
             let page = serde_json::to_vec(&json!([{"hash": hash}, {"subdir": "x/"}])).unwrap();
-            let rows: Value = serde_json::from_slice(&shown(&page, &account).unwrap()).unwrap();
+            let rows: Value =
+                serde_json::from_slice(&listing_page::changed(&page, |row| show(row, &account)).unwrap())
+                    .unwrap();
             assert_eq!(rows, json!([expected, {"subdir": "x/"}]));
         }
-        assert_eq!(shown(b"; symlink_target=x", &account), None);
     }
 }
