@@ -1,5 +1,7 @@
 //! What an operator may set about the proxy; option names and defaults are Swift's where Swift has them.
 
+use crate::steps::dlo::DloConfig;
+use crate::steps::slo::SloConfig;
 use martlet_protocol::limits::Limits;
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
@@ -184,54 +186,5 @@ impl Default for InfoConfig {
             admin_key: String::new(),
             disallowed_sections: vec!["swift.valid_api_versions".into()],
         }
-    }
-}
-
-/// Static large objects.
-#[derive(Clone, Debug, Serialize, Deserialize)]
-#[serde(deny_unknown_fields, default)]
-pub struct SloConfig {
-    pub max_manifest_segments: usize,
-    /// Bytes of JSON.
-    pub max_manifest_size: usize,
-    /// Segments looked at together while a manifest is checked.
-    pub concurrency: usize,
-    /// Segments deleted together.
-    pub delete_concurrency: usize,
-    /// Segments opened ahead of the one being sent. Each holds at most what its connection buffers.
-    pub read_ahead: usize,
-    /// Seconds between heartbeats, when a client asks for them.
-    pub yield_frequency: u64,
-    pub allow_async_delete: bool,
-    /// Seconds one GET may take.
-    pub max_get_time: u64,
-}
-
-impl Default for SloConfig {
-    fn default() -> Self {
-        SloConfig {
-            max_manifest_segments: 1_000,
-            max_manifest_size: 8 << 20,
-            concurrency: 8,
-            delete_concurrency: 8,
-            read_ahead: 2,
-            yield_frequency: 10,
-            allow_async_delete: true,
-            max_get_time: 86_400,
-        }
-    }
-}
-
-/// Dynamic large objects.
-#[derive(Clone, Debug, Serialize, Deserialize)]
-#[serde(deny_unknown_fields, default)]
-pub struct DloConfig {
-    /// Seconds one GET may take.
-    pub max_get_time: u64,
-}
-
-impl Default for DloConfig {
-    fn default() -> Self {
-        DloConfig { max_get_time: 86_400 }
     }
 }

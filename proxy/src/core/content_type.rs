@@ -18,6 +18,12 @@ pub fn guess(name: &str) -> &'static str {
     .unwrap_or(UNKNOWN)
 }
 
+/// A content type without the size of a large object, which only listings read; `None`: it has none.
+pub fn without_size(content_type: &str) -> Option<&str> {
+    let (kind, last) = content_type.rsplit_once(';')?;
+    last.trim_start().starts_with("swift_bytes=").then_some(kind)
+}
+
 fn of(extension: &str) -> Option<&'static str> {
     Some(match extension.to_ascii_lowercase().as_str() {
         "txt" | "c" | "h" | "bat" | "ksh" | "pl" | "srt" => "text/plain",
@@ -90,5 +96,13 @@ mod tests {
         ] {
             assert_eq!(guess(name), expected, "{name}");
         }
+    }
+
+    #[test]
+    fn the_size_of_a_large_object_is_not_shown() {
+        assert_eq!(without_size("a/b;swift_bytes=7"), Some("a/b"));
+        assert_eq!(without_size("a/b; c=d; swift_bytes=7"), Some("a/b; c=d"));
+        assert_eq!(without_size("a/b; c=d"), None);
+        assert_eq!(without_size("a/b"), None);
     }
 }

@@ -4,6 +4,7 @@ use super::Core;
 use super::answer;
 use super::authorize::Authorize;
 use super::backend;
+use super::content_type;
 use super::placement::{Peer, Placement, Which};
 use super::put::authorized;
 use super::ranges;
@@ -230,6 +231,10 @@ pub fn shown(status: StatusCode, head: HeaderMap, body: Body) -> Response {
     head.remove(http::header::TRANSFER_ENCODING);
     head.entry(ACCEPT_RANGES)
         .or_insert(HeaderValue::from_static("bytes"));
+    let kind = headers::text(&head, CONTENT_TYPE.as_str()).and_then(content_type::without_size);
+    if let Some(kind) = kind.map(str::to_owned) {
+        headers::set(&mut head, CONTENT_TYPE.as_str(), &kind);
+    }
     head.entry(CONTENT_TYPE)
         .or_insert(HeaderValue::from_static("application/octet-stream"));
     respond::with(status, head, body)

@@ -17,10 +17,10 @@ pub mod info;
 
 mod account;
 mod backend;
-mod checks;
+pub(crate) mod checks;
 mod config;
 mod container;
-mod content_type;
+pub(crate) mod content_type;
 mod delete;
 mod fan_out;
 mod freshness;

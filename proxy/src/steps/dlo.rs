@@ -3,7 +3,7 @@
 //! See "Dynamic Large Objects" in Swift's middleware documentation.
 
 use super::answer;
-use super::segments::{self, Joined, ObjectPiece, Piece, Pieces, SegmentError};
+use super::segments::{self, Joined, ObjectPiece, Piece, Pieces, RateLimit, SegmentError, Source, Wanted};
 use crate::context::{self, Origin, target};
 use crate::pipeline::Next;
 use futures_util::stream;
@@ -15,14 +15,36 @@ use martlet_protocol::header;
 use martlet_protocol::name::{AccountName, ContainerName, ContainerPath, ObjectName, ObjectPath, Target};
 use martlet_protocol::percent;
 use martlet_protocol::query::Query;
-use martlet_protocol::range::ByteRange;
+use martlet_protocol::range::{ByteRange, parse_ranges};
 use martlet_protocol::timestamp::Timestamp;
 use martlet_service::{Request, Response, collect, headers};
 use md5::{Digest, Md5};
-use serde::Deserialize;
+use serde::{Deserialize, Serialize};
 use std::collections::VecDeque;
 use std::sync::Arc;
 use std::time::Duration;
+
+/// What an operator may set about dynamic large objects.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct DloConfig {
+    /// So many segments come at full speed.
+    pub rate_limit_after_segment: u64,
+    /// The others at this rate; 0: at full speed too.
+    pub rate_limit_segments_per_sec: u32,
+    /// Seconds one GET may take.
+    pub max_get_time: u64,
+}
+
+impl Default for DloConfig {
+    fn default() -> Self {
+        DloConfig {
+            rate_limit_after_segment: 10,
+            rate_limit_segments_per_sec: 1,
+            max_get_time: 86_400,
+        }
+    }
+}
 
 /// Bytes of one page of a segment listing.
 const MAX_PAGE_BYTES: usize = 32 << 20;
@@ -66,6 +88,11 @@ fn is_valid_manifest(value: &str) -> bool {
     })
 }
 
+/// Several ranges at once are answered with the whole, as in Swift.
+fn single_range(header: Option<&str>) -> Option<&str> {
+    header.filter(|header| parse_ranges(header).is_some_and(|ranges| ranges.len() == 1))
+}
+
 /// What is needed of a request after it was sent on.
 struct Asked {
     origin: Origin,
@@ -84,7 +111,7 @@ impl Asked {
             next,
             account,
             conditions: Conditions::parse(|name| headers::text(map, name)),
-            range: headers::text(map, RANGE.as_str()).map(str::to_owned),
+            range: single_range(headers::text(map, RANGE.as_str())).map(str::to_owned),
             is_head: *request.method() == Method::HEAD,
         }
     }
@@ -137,11 +164,18 @@ impl Asked {
             known_length,
             verdict,
             is_head: self.is_head,
-            range: self.range,
-            read_ahead: config.slo.read_ahead,
-            max_time: Duration::from_secs(config.dlo.max_get_time),
-            next: self.next.clone(),
-            origin: self.origin,
+            wanted: Wanted::Header(self.range),
+            source: Source {
+                next: self.next.clone(),
+                origin: self.origin,
+                read_ahead: config.slo.read_ahead,
+                rate_limit: RateLimit {
+                    under_size: None,
+                    after_segment: config.dlo.rate_limit_after_segment,
+                    segments_per_sec: config.dlo.rate_limit_segments_per_sec,
+                },
+                max_time: Duration::from_secs(config.dlo.max_get_time),
+            },
         };
         let page = Arc::new(page);
         segments::answer(joined, |range| lister.pieces(page.clone(), range)).await
@@ -322,6 +356,14 @@ mod tests {
         ] {
             assert_eq!(is_valid_manifest(value), expected, "{value}");
         }
+    }
+
+    #[test]
+    fn one_range_is_served_and_several_are_not() {
+        assert_eq!(single_range(Some("bytes=0-4")), Some("bytes=0-4"));
+        assert_eq!(single_range(Some("bytes=0-4,10-14")), None);
+        assert_eq!(single_range(Some("junk")), None);
+        assert_eq!(single_range(None), None);
     }
 
     #[test]

@@ -94,15 +94,7 @@ fn sections(edge: &Edge, is_admin: bool) -> Value {
     all.insert("swift".into(), swift_section(edge));
     all.insert("tempauth".into(), json!({"account_acls": true}));
     all.insert("tempurl".into(), super::tempurl::info(&edge.config.tempurl));
-    let slo = &edge.config.slo;
-    let slo_section = json!({
-        "max_manifest_segments": slo.max_manifest_segments,
-        "max_manifest_size": slo.max_manifest_size,
-        "yield_frequency": slo.yield_frequency,
-        "min_segment_size": 1,
-        "allow_async_delete": slo.allow_async_delete,
-    });
-    all.insert("slo".into(), slo_section);
+    all.insert("slo".into(), super::slo::info(&edge.config.slo));
     all.insert(
         "etag_quoter".into(),
         super::etag_quoter::info(&edge.config.etag_quoter),

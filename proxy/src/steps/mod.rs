@@ -11,6 +11,7 @@ pub mod domain_remap;
 pub mod etag_quoter;
 pub mod gatekeeper;
 pub mod healthcheck;
+pub mod heartbeat;
 pub mod info;
 pub mod listing_formats;
 pub mod listing_page;

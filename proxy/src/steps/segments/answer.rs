@@ -1,8 +1,6 @@
 //! What a GET or HEAD gets of a large object: the whole, ranges, or a refusal.
 
-use super::{Piece, Pieces, Reader};
-use crate::context::Origin;
-use crate::pipeline::Next;
+use super::{Piece, Pieces, Reader, Source};
 use crate::steps::answer as refuse;
 use bytes::Bytes;
 use futures_util::{StreamExt, stream};
@@ -13,7 +11,6 @@ use http::header::{
 use martlet_protocol::conditions::Verdict;
 use martlet_protocol::range::{ByteRange, Resolved, parse_ranges, resolve};
 use martlet_service::{Body, Response, headers, respond};
-use std::time::Duration;
 
 /// A large object as its manifest describes it, and what is asked of it.
 pub struct Joined {
@@ -27,11 +24,17 @@ pub struct Joined {
     pub known_length: u64,
     pub verdict: Verdict,
     pub is_head: bool,
-    pub range: Option<String>,
-    pub next: Next,
-    pub origin: Origin,
-    pub read_ahead: usize,
-    pub max_time: Duration,
+    pub wanted: Wanted,
+    pub source: Source,
+}
+
+/// What of the bytes is asked for.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Wanted {
+    /// What a `Range` header says; without one, all.
+    Header(Option<String>),
+    /// One segment, by its number: never empty. HEAD too is answered with this length.
+    Part(ByteRange),
 }
 
 /// Answers; `pieces` gives the pieces of a run of bytes, up to the end for `None`.
@@ -44,33 +47,44 @@ pub async fn answer(joined: Joined, pieces: impl Fn(Option<ByteRange>) -> Pieces
     match joined.verdict {
         Verdict::Proceed => {}
         Verdict::NotModified => return respond::with(StatusCode::NOT_MODIFIED, out, Body::empty()),
-        Verdict::PreconditionFailed => {
-            return respond::with(StatusCode::PRECONDITION_FAILED, out, Body::empty());
-        }
+        Verdict::PreconditionFailed => return page(StatusCode::PRECONDITION_FAILED, out, joined.is_head),
     }
+    // Not all segments may be known: the total is then what is, as RFC 9110 wants a number for a range that is served.
+    let total = joined.length.unwrap_or(joined.known_length);
     if joined.is_head {
-        if let Some(length) = joined.length {
-            out.insert(CONTENT_LENGTH, HeaderValue::from(length));
-        }
-        return respond::with(StatusCode::OK, out, Body::empty());
+        let status = match joined.wanted {
+            Wanted::Part(range) => {
+                headers::set(&mut out, CONTENT_RANGE.as_str(), &range.content_range(total));
+                out.insert(CONTENT_LENGTH, HeaderValue::from(range.len()));
+                StatusCode::PARTIAL_CONTENT
+            }
+            Wanted::Header(_) => {
+                if let Some(length) = joined.length {
+                    out.insert(CONTENT_LENGTH, HeaderValue::from(length));
+                }
+                StatusCode::OK
+            }
+        };
+        return respond::with(status, out, Body::empty());
     }
-    let ranges = match asked(joined.range.as_deref(), joined.length, joined.known_length) {
+    let asked = match &joined.wanted {
+        Wanted::Part(range) => Asked::Ranges(vec![*range]),
+        Wanted::Header(range) => asked(range.as_deref(), joined.length, joined.known_length),
+    };
+    let ranges = match asked {
         Asked::Whole => Vec::new(),
         Asked::Ranges(ranges) => ranges,
         Asked::Unsatisfiable => {
             if let Some(length) = joined.length {
                 headers::set(&mut out, CONTENT_RANGE.as_str(), &format!("bytes */{length}"));
             }
-            out.insert(CONTENT_LENGTH, HeaderValue::from(0));
-            return respond::with(StatusCode::RANGE_NOT_SATISFIABLE, out, Body::empty());
+            return page(StatusCode::RANGE_NOT_SATISFIABLE, out, false);
         }
     };
     let (status, run, length) = match ranges.as_slice() {
         [] => (StatusCode::OK, pieces(None), joined.length),
         [range] => {
-            let total = joined.length.map_or("*".to_owned(), |length| length.to_string());
-            let value = format!("bytes {}-{}/{total}", range.start, range.end - 1);
-            headers::set(&mut out, CONTENT_RANGE.as_str(), &value);
+            headers::set(&mut out, CONTENT_RANGE.as_str(), &range.content_range(total));
             (
                 StatusCode::PARTIAL_CONTENT,
                 pieces(Some(*range)),
@@ -82,12 +96,7 @@ pub async fn answer(joined: Joined, pieces: impl Fn(Option<ByteRange>) -> Pieces
                 .unwrap_or("application/octet-stream")
                 .to_owned();
             let boundary = format!("{:032x}", rand::random::<u128>());
-            let parts = multipart(
-                ranges,
-                &kind,
-                &boundary,
-                joined.length.unwrap_or(joined.known_length),
-            );
+            let parts = multipart(ranges, &kind, &boundary, total);
             let length = parts.iter().map(Part::len).sum();
             let value = format!("multipart/byteranges;boundary={boundary}");
             headers::set(&mut out, CONTENT_TYPE.as_str(), &value);
@@ -103,13 +112,7 @@ pub async fn answer(joined: Joined, pieces: impl Fn(Option<ByteRange>) -> Pieces
             (StatusCode::PARTIAL_CONTENT, run, Some(length))
         }
     };
-    let mut reader = Reader::new(
-        run,
-        joined.next,
-        joined.origin,
-        joined.read_ahead,
-        joined.max_time,
-    );
+    let mut reader = Reader::new(run, joined.source);
     if let Err(error) = reader.begin().await {
         tracing::warn!(%error, "large object cannot be read");
         return refuse::status(error.status());
@@ -118,6 +121,16 @@ pub async fn answer(joined: Joined, pieces: impl Fn(Option<ByteRange>) -> Pieces
         out.insert(CONTENT_LENGTH, HeaderValue::from(length));
     }
     respond::with(status, out, reader.into_body(length))
+}
+
+/// A refusal's page under the large object's headers.
+fn page(status: StatusCode, mut out: HeaderMap, is_head: bool) -> Response {
+    let (parts, body) = refuse::status(status).into_parts();
+    for (name, value) in &parts.headers {
+        out.insert(name.clone(), value.clone());
+    }
+    let body = if is_head { Body::empty() } else { body };
+    respond::with(status, out, body)
 }
 
 #[derive(Debug, PartialEq, Eq)]

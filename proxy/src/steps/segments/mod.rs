@@ -1,10 +1,12 @@
 //! Large objects as one body: `answer` decides what a request gets of it, `reader` streams the pieces.
 
 mod answer;
+mod rate;
 mod reader;
 
-pub use answer::{Joined, answer};
-pub use reader::{Reader, SegmentError};
+pub use answer::{Joined, Wanted, answer};
+pub use rate::RateLimit;
+pub use reader::{Reader, SegmentError, Source};
 
 use bytes::Bytes;
 use futures_util::Stream;

@@ -2,6 +2,7 @@
 //!
 //! Memory is flat: what is open ahead is bounded in number, and in bytes by what its connections buffer.
 
+use super::rate::{Pacer, RateLimit};
 use super::{ObjectPiece, Piece, Pieces};
 use crate::context::Origin;
 use crate::pipeline::Next;
@@ -14,6 +15,7 @@ use martlet_protocol::name::Target;
 use martlet_service::{Body, BodyError, headers};
 use std::collections::VecDeque;
 use std::time::{Duration, Instant};
+use tokio::sync::mpsc;
 use tokio::task::JoinHandle;
 
 /// The next piece is opened when so few bytes are left of what is open: enough to hide the time an opening takes, and
@@ -47,12 +49,23 @@ impl std::fmt::Display for SegmentError {
     }
 }
 
+/// Where and how pieces are read.
+#[derive(Clone)]
+pub struct Source {
+    /// Where segments are asked for.
+    pub next: Next,
+    pub origin: Origin,
+    /// Pieces that may be open beside the one being sent.
+    pub read_ahead: usize,
+    pub rate_limit: RateLimit,
+    /// The longest one answer may take.
+    pub max_time: Duration,
+}
+
 /// Reads pieces as one run of bytes.
 pub struct Reader {
-    pieces: stream::Fuse<Pieces>,
-    next: Next,
-    origin: Origin,
-    read_ahead: usize,
+    source: Source,
+    finding: Finding,
     ends_at: Instant,
     ahead: VecDeque<Opening>,
     current: Option<Open>,
@@ -60,16 +73,77 @@ pub struct Reader {
     listing_error: Option<SegmentError>,
 }
 
+/// The pieces as a task of its own finds them out: a listing or a nested manifest that takes its time, or a piece that
+/// has to wait, does not hold up the bytes of those before it.
+struct Finding {
+    /// `None` is the end.
+    found: mpsc::Receiver<Result<Option<Piece>, SegmentError>>,
+    is_over: bool,
+    _task: Task<()>,
+}
+
+impl Finding {
+    fn start(mut pieces: Pieces, rate_limit: RateLimit) -> Self {
+        let (send, found) = mpsc::channel(1);
+        let task = tokio::spawn(async move {
+            let mut pacer = Pacer::new(rate_limit);
+            loop {
+                let item = pieces.next().await.transpose();
+                if let Ok(Some(piece)) = &item {
+                    let now = tokio::time::Instant::now();
+                    let delay = pacer.delay(piece, now);
+                    if !delay.is_zero() {
+                        tokio::time::sleep_until(now + delay).await;
+                    }
+                }
+                let is_last = !matches!(item, Ok(Some(_)));
+                if send.send(item).await.is_err() || is_last {
+                    return;
+                }
+            }
+        });
+        Finding {
+            found,
+            is_over: false,
+            _task: Task(task),
+        }
+    }
+
+    /// The next piece, if it is known; `wait`: waits until it is.
+    async fn next(&mut self, wait: bool) -> Option<Result<Piece, SegmentError>> {
+        if self.is_over {
+            return None;
+        }
+        let item = if wait {
+            self.found.recv().await
+        } else {
+            match self.found.try_recv() {
+                Ok(item) => Some(item),
+                Err(mpsc::error::TryRecvError::Empty) => return None,
+                Err(mpsc::error::TryRecvError::Disconnected) => None,
+            }
+        };
+        let failed = || {
+            Err(SegmentError::Unavailable(
+                "finding out the segments failed".into(),
+            ))
+        };
+        let item = item.unwrap_or_else(failed).transpose();
+        self.is_over = !matches!(item, Some(Ok(_)));
+        item
+    }
+}
+
 /// A piece being opened by a task of its own, so that it gets on while others are sent.
 struct Opening {
     bytes: u64,
-    task: Task,
+    task: Task<Result<Body, SegmentError>>,
 }
 
 /// Ends its task when dropped.
-struct Task(JoinHandle<Result<Body, SegmentError>>);
+struct Task<T>(JoinHandle<T>);
 
-impl Drop for Task {
+impl<T> Drop for Task<T> {
     fn drop(&mut self) {
         self.0.abort();
     }
@@ -81,14 +155,11 @@ struct Open {
 }
 
 impl Reader {
-    /// `next` is where segments are asked for; `read_ahead` how many may be open beside the one being sent.
-    pub fn new(pieces: Pieces, next: Next, origin: Origin, read_ahead: usize, max_time: Duration) -> Self {
+    pub fn new(pieces: Pieces, source: Source) -> Self {
         Reader {
-            pieces: pieces.fuse(),
-            next,
-            origin,
-            read_ahead: read_ahead.max(1),
-            ends_at: Instant::now() + max_time,
+            finding: Finding::start(pieces, source.rate_limit),
+            ends_at: Instant::now() + source.max_time,
+            source,
             ahead: VecDeque::new(),
             current: None,
             listing_error: None,
@@ -105,7 +176,7 @@ impl Reader {
 
     /// The rest as a body of so many bytes; of unknown length for `None`.
     pub fn into_body(self, length: Option<u64>) -> Body {
-        let name = self.origin.trans_id().to_owned();
+        let name = self.source.origin.trans_id().to_owned();
         let chunks = stream::unfold(Some(self), move |reader| {
             let name = name.clone();
             async move {
@@ -180,17 +251,20 @@ impl Reader {
         Ok(true)
     }
 
+    /// Opens what may be open by now. Waits only when there is nothing else to send.
     async fn open_ahead(&mut self) {
         while self.listing_error.is_none()
-            && self.ahead.len() < self.read_ahead
+            && self.ahead.len() < self.source.read_ahead.max(1)
             && self.bytes_open() < OPEN_AHEAD_BYTES
         {
-            match self.pieces.next().await {
+            let has_nothing = self.current.is_none() && self.ahead.is_empty();
+            match self.finding.next(has_nothing).await {
                 None => return,
                 Some(Err(error)) => self.listing_error = Some(error),
                 Some(Ok(piece)) if piece.bytes() == 0 => {}
                 Some(Ok(piece)) => {
-                    let (next, origin, bytes) = (self.next.clone(), self.origin.clone(), piece.bytes());
+                    let (next, origin) = (self.source.next.clone(), self.source.origin.clone());
+                    let bytes = piece.bytes();
                     let task = Task(tokio::spawn(async move { open(piece, next, origin).await }));
                     self.ahead.push_back(Opening { bytes, task });
                 }

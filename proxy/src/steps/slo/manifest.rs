@@ -2,7 +2,7 @@
 
 use super::stored::Segment;
 use base64::Engine;
-use base64::engine::general_purpose::STANDARD;
+use base64::engine::general_purpose::{STANDARD, STANDARD_NO_PAD};
 use martlet_protocol::name::{AccountName, ContainerName, ObjectName, ObjectPath};
 use martlet_protocol::range::{RangeSpec, Resolved, parse_ranges, resolve};
 use serde_json::{Map, Value};
@@ -16,6 +16,15 @@ pub enum Entry {
         length: u64,
     },
     Object(ObjectEntry),
+}
+
+impl Entry {
+    pub fn object(&self) -> Option<&ObjectEntry> {
+        match self {
+            Entry::Data { .. } => None,
+            Entry::Object(entry) => Some(entry),
+        }
+    }
 }
 
 /// An entry that names an object, with what the client claims of it.
@@ -98,7 +107,7 @@ fn entry(item: &Value, is_last: bool, own_path: &ObjectPath) -> Result<Entry, St
 
 fn data_entry(map: &Map<String, Value>) -> Result<Entry, String> {
     let text = map.get("data").and_then(Value::as_str);
-    let bytes = text.and_then(|text| STANDARD.decode(text.trim()).ok());
+    let bytes = text.and_then(decode);
     match bytes {
         None => Err("data must be valid base64".into()),
         Some(bytes) if bytes.is_empty() => Err("too small; each segment must be at least 1 byte.".into()),
@@ -107,6 +116,16 @@ fn data_entry(map: &Map<String, Value>) -> Result<Entry, String> {
             length: bytes.len() as u64,
         }),
     }
+}
+
+/// Base64 with all the padding it needs, or more.
+fn decode(text: &str) -> Option<Vec<u8>> {
+    let bare = text.trim_end_matches('=');
+    let needed = (4 - bare.len() % 4) % 4;
+    if text.len() - bare.len() < needed {
+        return None;
+    }
+    STANDARD_NO_PAD.decode(bare).ok()
 }
 
 fn object_entry(
@@ -248,6 +267,7 @@ mod tests {
             ),
             (r#"[{"path": "/c/o", "size_bytes": 0}]"#, 1),
             (r#"[{"data": "YWJj"}, {"path": "/c/o"}]"#, 2),
+            (r#"[{"data": "YQ===="}, {"path": "/c/o/"}]"#, 2),
         ] {
             assert_eq!(check(body), Ok(count), "{body}");
         }
@@ -305,6 +325,32 @@ mod tests {
                 r#"[{"data":"***"},{"path":"/c/o"}]"#,
                 "Index 0: data must be valid base64\n",
             ),
+            (
+                r#"[{"data":"YWJ"},{"path":"/c/o"}]"#,
+                "Index 0: data must be valid base64\n",
+            ),
+            (
+                r#"[{"data":"YW Jj"},{"path":"/c/o"}]"#,
+                "Index 0: data must be valid base64\n",
+            ),
+            (
+                r#"[{"data":12},{"path":"/c/o"}]"#,
+                "Index 0: data must be valid base64\n",
+            ),
+            (
+                r#"[{"data":"===="},{"path":"/c/o"}]"#,
+                "Index 0: too small; each segment must be at least 1 byte.\n",
+            ),
+            (
+                r#"[{"path":"/c/o","size_bytes":[]}]"#,
+                "Index 0: invalid size_bytes\n",
+            ),
+            (
+                r#"[{"path":"/c/p"},{"path":"c/manifest","size_bytes":1}]"#,
+                "Index 1: manifest must not include itself as a segment\n",
+            ),
+            ("null", "Manifest must be a list.\n"),
+            ("", "Manifest must be valid JSON.\n"),
             (
                 r#"[{"data":""},{"path":"/c/o"}]"#,
                 "Index 0: too small; each segment must be at least 1 byte.\n",

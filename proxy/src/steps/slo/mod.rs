@@ -4,22 +4,29 @@
 //! manifests, written from inside only, name parts in a container of a reserved name, and carry the upload's id in
 //! [`MULTIPART`]. When such an object goes or is replaced, `parts`, a step of its own further down, deletes its parts.
 //!
-//! - `manifest`: what a client sends, checked. `stored`: what is kept. `plan`: which bytes of which segment. All pure.
-//! - `put`, `get`, `delete`, `listing`: the requests.
+//! - `manifest`: what a client sends, checked. `stored`: what is kept. `facts`: what headers tell of it. `plan`: which
+//!   bytes of which segment. All pure.
+//! - `put`, `get`, `walk`, `delete`, `later`, `listing`: the requests.
 
+mod config;
 mod delete;
+mod facts;
 mod get;
+mod later;
 mod listing;
 mod manifest;
 pub mod parts;
 mod plan;
 mod put;
 mod stored;
+mod walk;
+
+pub use config::{SloConfig, info};
 
 use super::answer;
 use crate::context::{self, is_true, target};
 use crate::pipeline::Next;
-use http::header::{HeaderMap, HeaderName};
+use http::header::HeaderMap;
 use http::{Method, StatusCode};
 use martlet_protocol::header;
 use martlet_protocol::name::Target;
@@ -47,14 +54,12 @@ pub async fn run(request: Request, next: Next) -> Response {
         ("PUT", "put") => put::put(request, next, path).await,
         ("DELETE", "delete") => delete::delete(request, next, path).await,
         ("GET" | "HEAD", "get") => get::manifest(request, next, query.get("format") == Some("raw")).await,
-        ("GET" | "HEAD", _) => get::object(request, next, path).await,
-        ("PUT" | "POST", _) if request.headers().contains_key(header::X_STATIC_LARGE_OBJECT) => {
-            answer::words(
-                StatusCode::BAD_REQUEST,
-                "X-Static-Large-Object is a reserved header. To create a static large object add query param \
+        ("GET" | "HEAD", _) => get::object(request, next, path, &query).await,
+        _ if request.headers().contains_key(header::X_STATIC_LARGE_OBJECT) => answer::words(
+            StatusCode::BAD_REQUEST,
+            "X-Static-Large-Object is a reserved header. To create a static large object add query param \
              multipart-manifest=put.",
-            )
-        }
+        ),
         _ => next.run(request).await,
     }
 }
@@ -80,9 +85,4 @@ fn add_to_list(map: &mut HeaderMap, list: &'static str, item: &str) {
         _ => item.to_owned(),
     };
     headers::set(map, list, &value);
-}
-
-/// Removes a header by its lower-case name.
-fn drop_header(map: &mut HeaderMap, name: &'static str) {
-    map.remove(HeaderName::from_static(name));
 }

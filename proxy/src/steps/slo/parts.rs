@@ -2,7 +2,8 @@
 //!
 //! A step of its own behind the one that keeps versions, since what that one has put aside is still made up of its parts.
 
-use super::{MULTIPART, get};
+use super::MULTIPART;
+use super::get::read;
 use crate::context::{Origin, target};
 use crate::pipeline::Next;
 use crate::steps::versioned_writes::parent_container;
@@ -46,7 +47,7 @@ async fn replacing(request: Request, next: Next, path: ObjectPath) -> Response {
     };
     let response = next.clone().run(request).await;
     if let Some(parts) = parts.filter(|_| response.status().is_success()) {
-        let at_once = next.edge().config.slo.delete_concurrency.max(1);
+        let at_once = next.edge().config.slo.deletions_at_once();
         let edge = next.edge().clone();
         edge.tasks.spawn("parts of a replaced upload", async move {
             let deletions = parts.into_iter().map(|part| {
@@ -120,7 +121,7 @@ async fn parts_of(
     if !manifest.status().is_success() {
         return None;
     }
-    let segments = get::read(manifest.into_body()).await?;
+    let segments = read(manifest.into_body()).await?;
     let parts = parts_container(path)?.container;
     let paths = segments.iter().filter_map(|segment| segment.path(&path.account));
     Some(paths.filter(|segment| segment.container == parts).collect())

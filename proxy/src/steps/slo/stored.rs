@@ -1,12 +1,13 @@
 //! A manifest as it is kept: JSON in Swift's own form, so that a Swift proxy reads ours and we read Swift's. Pure.
 
+use crate::context::is_true;
 use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
 use bytes::Bytes;
 use martlet_protocol::name::{AccountName, ContainerName, ObjectName, ObjectPath};
 use martlet_protocol::range::ByteRange;
 use md5::{Digest, Md5};
-use serde::{Deserialize, Serialize};
+use serde::{Deserialize, Deserializer, Serialize};
 use serde_json::{Value, json};
 
 /// One segment of a kept manifest.
@@ -16,7 +17,7 @@ pub struct Segment {
     #[serde(default, skip_serializing_if = "String::is_empty")]
     pub name: String,
     /// Length of the whole segment.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[serde(default, skip_serializing_if = "Option::is_none", deserialize_with = "number")]
     pub bytes: Option<u64>,
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub hash: Option<String>,
@@ -27,11 +28,37 @@ pub struct Segment {
     /// `first-last`, both inclusive.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub range: Option<String>,
-    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    #[serde(
+        default,
+        skip_serializing_if = "std::ops::Not::not",
+        deserialize_with = "flag"
+    )]
     pub sub_slo: bool,
     /// Base64 of bytes that stand in the manifest itself.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub data: Option<String>,
+}
+
+/// Old releases of Swift kept lengths as clients wrote them, as text too.
+fn number<'de, D: Deserializer<'de>>(from: D) -> Result<Option<u64>, D::Error> {
+    let number = match Value::deserialize(from)? {
+        Value::Null => return Ok(None),
+        Value::Number(number) => number.as_u64(),
+        Value::String(text) => text.trim().parse().ok(),
+        _ => None,
+    };
+    number
+        .map(Some)
+        .ok_or_else(|| serde::de::Error::custom("a length is not one"))
+}
+
+/// Likewise.
+fn flag<'de, D: Deserializer<'de>>(from: D) -> Result<bool, D::Error> {
+    Ok(match Value::deserialize(from)? {
+        Value::Bool(flag) => flag,
+        Value::String(text) => is_true(&text),
+        _ => false,
+    })
 }
 
 /// What a kept segment gives.
@@ -166,9 +193,9 @@ mod tests {
         let json = br#"[
             {"name": "/c/o 1", "bytes": 10, "hash": "e1", "content_type": "text/plain",
              "last_modified": "2026-11-23T23:41:06.000000"},
-            {"name": "/c/o2", "bytes": 10, "hash": "e2", "content_type": "text/plain", "range": "2-5",
+            {"name": "/c/o2", "bytes": "10", "hash": "e2", "content_type": "text/plain", "range": "2-5",
              "last_modified": "2026-11-23T23:41:06.000000"},
-            {"name": "/c/sub", "bytes": 300, "hash": "e3", "content_type": "a/b;swift_bytes=77", "sub_slo": true,
+            {"name": "/c/sub", "bytes": 300, "hash": "e3", "content_type": "a/b;swift_bytes=77", "sub_slo": "true",
              "last_modified": "2026-11-23T23:41:06.000000"},
             {"data": "YWJj"}
         ]"#;
@@ -217,6 +244,7 @@ mod tests {
     fn damaged_manifests_are_no_panic() {
         assert_eq!(parse(b"junk"), None);
         assert_eq!(parse(b"{}"), None);
+        assert_eq!(parse(br#"[{"name": "/c/o", "bytes": "ten"}]"#), None);
         for bad in [
             r#"[{"name": "c", "bytes": 1}]"#,
             r#"[{"name": "/c/o"}]"#,
