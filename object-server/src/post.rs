@@ -1,4 +1,4 @@
-//! POST: new metadata over old data. What belongs to the data (sysmeta, large-object marks) stays.
+//! POST: new metadata over old data. What belongs to the data (sysmeta, the mark of a static large object) stays.
 
 use crate::container_update::{self, Destination};
 use crate::errors::Refusal;

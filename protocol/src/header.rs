@@ -85,7 +85,7 @@ headers! {
     OVERRIDE_CONTENT_TYPE = "x-object-sysmeta-container-update-override-content-type";
 }
 
-/// Headers an object keeps beside its metadata families, from PUT and (all but the large-object marks) from POST.
+/// Headers an object keeps beside its metadata families, from PUT and from POST.
 pub const KEPT_OBJECT_HEADERS: [&str; 8] = [
     "cache-control",
     "content-disposition",
@@ -119,10 +119,10 @@ fn has_family(name: &str, family: &str) -> bool {
         .any(|rest| !rest.is_empty())
 }
 
-/// Whether a POST replaces this item of an object: user metadata, transient sysmeta and the content headers do change;
-/// sysmeta and the large-object marks belong to the data.
+/// Whether a POST replaces this item of an object: user metadata, transient sysmeta and the content headers do change,
+/// and where a dynamic large object has its segments; sysmeta and the mark of a static one belong to the data.
 pub fn is_postable(name: &str) -> bool {
-    !is_sysmeta(name) && name != X_STATIC_LARGE_OBJECT && name != X_OBJECT_MANIFEST
+    !is_sysmeta(name) && name != X_STATIC_LARGE_OBJECT
 }
 
 #[cfg(test)]
@@ -137,5 +137,6 @@ mod tests {
         assert!(is_sysmeta("x-container-sysmeta-a") && !is_sysmeta("x-object-transient-sysmeta-a"));
         assert!(is_transient_sysmeta("x-object-transient-sysmeta-a"));
         assert!(!is_postable("x-object-sysmeta-a") && is_postable("content-encoding"));
+        assert!(!is_postable(X_STATIC_LARGE_OBJECT) && is_postable(X_OBJECT_MANIFEST));
     }
 }

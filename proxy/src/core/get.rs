@@ -36,8 +36,10 @@ const PASSED: [&str; 9] = [
     header::X_BACKEND_OPEN_EXPIRED,
     header::X_BACKEND_ALLOW_RESERVED_NAMES,
 ];
-/// Those of them that depend on what the client wants of the body; probes go without.
-const CONDITIONS: [&str; 5] = [
+/// Those of them that depend on what the client wants of the body; probes go without, and so do requests for the rest of
+/// a body, which must be a range of it whatever it is.
+const CONDITIONS: [&str; 6] = [
+    "x-backend-ignore-range-if-metadata-present",
     "range",
     "if-match",
     "if-none-match",
