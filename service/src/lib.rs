@@ -2,6 +2,7 @@
 
 mod body;
 mod clock;
+mod header_names;
 pub mod headers;
 pub mod logging;
 pub mod metrics;

@@ -1,6 +1,6 @@
 //! The HTTP/1 edge: accepts, bounds, hands over to a handler, drains.
 
-use crate::{Body, Handler, Peer, Request, Response, Shutdown, respond};
+use crate::{Body, Handler, Peer, Request, Response, Shutdown, header_names, respond};
 use futures_util::FutureExt;
 use http::StatusCode;
 use hyper::server::conn::http1;
@@ -28,6 +28,8 @@ pub struct ServeOptions {
     pub max_connections: usize,
     /// How long requests may take to end once the end was asked for.
     pub drain_timeout_ms: u64,
+    /// Header names go out as `X-Object-Meta-Color`, S3's own excepted; else all in lower case, which costs least.
+    pub titled_header_names: bool,
 }
 
 impl ServeOptions {
@@ -40,6 +42,7 @@ impl ServeOptions {
             max_headers: 256,
             max_connections: 4_096,
             drain_timeout_ms: 5_000,
+            titled_header_names: true,
         }
     }
 
@@ -49,6 +52,7 @@ impl ServeOptions {
             header_timeout_ms: 3_600_000,
             max_header_bytes: 256 * 1024,
             max_headers: 512,
+            titled_header_names: false,
             ..ServeOptions::public(name)
         }
     }
@@ -111,13 +115,18 @@ async fn serve_connection(
 ) {
     // Small responses must not wait for the peer's acknowledgement; a socket that refuses still works.
     let _ = stream.set_nodelay(true);
+    let titled = options.titled_header_names;
     let service = service_fn(move |request: hyper::Request<hyper::body::Incoming>| {
         let handler = handler.clone();
         async move {
             let (mut parts, incoming) = request.into_parts();
             parts.extensions.insert(peer);
             let request = Request::from_parts(parts, Body::from(incoming));
-            Ok::<Response, Infallible>(guarded(handler, request).await)
+            let mut response = guarded(handler, request).await;
+            if titled {
+                header_names::keep_lower_case(&mut response);
+            }
+            Ok::<Response, Infallible>(response)
         }
     });
     let connection = http1::Builder::new()
@@ -125,7 +134,7 @@ async fn serve_connection(
         .header_read_timeout(Duration::from_millis(options.header_timeout_ms))
         .max_header_size(options.max_header_bytes)
         .max_headers(options.max_headers)
-        // Names go out in lower case: S3's SDKs take the names of user metadata from them as they stand.
+        .title_case_headers(titled)
         .serve_connection(TokioIo::new(stream), service);
     let mut connection = std::pin::pin!(connection);
     let result = tokio::select! {
