@@ -2,7 +2,8 @@
 
 mod random;
 
-use martlet_ring::{Builder, BuilderError, Device, NewDevice, Ring};
+use martlet_ring::file::{self, FormatVersion};
+use martlet_ring::{Builder, BuilderError, Device, NewDevice, Ring, RingFileError, RingParts, Row};
 use random::Random;
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -270,6 +271,48 @@ fn saved_and_read_back_it_goes_on_the_same() {
         second.rebalance(2, NOW + DAY).unwrap()
     );
     assert_eq!(first, second);
+}
+
+/// Ids past 65,534 need four bytes in files, and a version 2 ring.
+#[test]
+fn a_ring_may_have_more_than_65536_devices() {
+    const DEVICES: u32 = 66_000;
+    let slot = |id: u32| {
+        let new = device(1, id % 10, id % 500, id, 100.0);
+        Some(Device {
+            id,
+            region: new.region,
+            zone: new.zone,
+            device: new.device,
+            weight: new.weight,
+            ..Device::at(&new.ip, new.port, "")
+        })
+    };
+    let parts = RingParts {
+        part_power: 16,
+        devices: (0..DEVICES).map(slot).collect(),
+        rows: (0..3)
+            .map(|replica| Row::Narrow(vec![replica; 1 << 16]))
+            .collect(),
+        version: None,
+        next_part_power: None,
+    };
+    let mut builder = Builder::from_ring_parts(parts, 1).unwrap();
+    builder.rebalance(1, NOW).unwrap();
+    builder.rebalance(2, NOW + DAY).unwrap();
+    builder.validate().unwrap();
+    assert_eq!(builder.id_bytes(), 4);
+    let held = builder.partitions_by_device();
+    assert!(held.iter().all(|held| (2..=4).contains(held)), "each wants 2.98");
+    let parts = builder.to_parts();
+    assert!(matches!(
+        file::write(&parts, FormatVersion::V1),
+        Err(RingFileError::NeedsVersion2)
+    ));
+    let written = file::write(&parts, FormatVersion::V2).unwrap();
+    assert_eq!(file::read_parts(&written).unwrap().1, parts);
+    assert_eq!(Builder::from_file(&builder.to_file()).unwrap(), builder);
+    assert_no_doubles(&builder.to_ring().unwrap());
 }
 
 #[test]
