@@ -51,6 +51,8 @@ pub static PIPELINE: &[Step] = &[
     step!("tempurl", steps::tempurl::run),
     // Who is asking. All below may make requests in this user's name.
     step!("tempauth", steps::tempauth::run),
+    // Shows a container as a web site, to visitors without a user; what it reads passes all below as the visitor's own.
+    step!("staticweb", steps::staticweb::run),
     // A browser reads an answer, refusals too, only with these headers; preflights carry no token.
     step!("cors", steps::cors::run),
     // Copies read and write through the large-object steps, so that a large object can be the source.
@@ -133,6 +135,8 @@ mod tests {
             ("paths", "tempauth"),
             ("listing_formats", "tempurl"),
             ("tempurl", "tempauth"),
+            ("tempauth", "staticweb"),
+            ("staticweb", INNER),
             ("tempauth", INNER),
             ("copy", "slo"),
             ("slo", "dlo"),

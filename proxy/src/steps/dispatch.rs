@@ -42,12 +42,7 @@ pub async fn run(mut request: Request, next: Next) -> Response {
     if guard.standing == Standing::Refused {
         return guard.refusal();
     }
-    if guard.wants_account_acl() {
-        let account = edge.core.account_info(target.account()).await;
-        if let Some(stored) = account.sysmeta.get("core-access-control") {
-            guard.read_account_acl(stored);
-        }
-    }
+    ask_account_acl(edge, &mut guard, &target).await;
     let is_change = matches!(*request.method(), Method::PUT | Method::POST);
     if is_change && let Err(refusal) = clean_change(request.headers_mut(), &target, guard.is_owner()) {
         return *refusal;
@@ -86,12 +81,7 @@ impl Judge {
         if self.guard.standing == Standing::Refused {
             return Err(Box::new(self.guard.refusal()));
         }
-        if self.guard.wants_account_acl() {
-            let account = self.edge.core.account_info(self.target.account()).await;
-            if let Some(stored) = account.sysmeta.get("core-access-control") {
-                self.guard.read_account_acl(stored);
-            }
-        }
+        ask_account_acl(&self.edge, &mut self.guard, &self.target).await;
         let info = self.edge.core.container_info(&self.container).await;
         let need = Need {
             method: &self.method,
@@ -105,7 +95,18 @@ impl Judge {
     }
 }
 
-fn guard(next: &Next, request: &Request, target: &Arc<Target>) -> Guard {
+/// Lets the account's ACL speak, if it could change anything.
+pub async fn ask_account_acl(edge: &Edge, guard: &mut Guard, target: &Target) {
+    if guard.wants_account_acl() {
+        let account = edge.core.account_info(target.account()).await;
+        if let Some(stored) = account.sysmeta.get("core-access-control") {
+            guard.read_account_acl(stored);
+        }
+    }
+}
+
+/// Whoever stands behind a request, as a judge of what it may do.
+pub fn guard(next: &Next, request: &Request, target: &Arc<Target>) -> Guard {
     let method = request.method().clone();
     if request.extensions().get::<PreAuthorized>().is_some() {
         return Guard::open(method, target.clone());

@@ -5,7 +5,7 @@
 use super::answer;
 use crate::config::DomainRemapConfig;
 use crate::pipeline::Next;
-use http::header::HOST;
+use http::header::{CONTENT_LOCATION, HOST, LOCATION};
 use http::{StatusCode, Uri};
 use martlet_protocol::percent;
 use martlet_service::{Request, Response, headers};
@@ -20,17 +20,35 @@ pub async fn run(mut request: Request, next: Next) -> Response {
         Remap::Alone => {}
         Remap::BadDomain => return answer::words(StatusCode::BAD_REQUEST, "Bad domain in host header"),
         Remap::Path(path) => {
+            let asked = request.uri().path().to_owned();
             let text = match request.uri().query() {
                 Some(query) => format!("{path}?{query}"),
-                None => path,
+                None => path.clone(),
             };
             match text.parse::<Uri>() {
                 Ok(uri) => *request.uri_mut() = uri,
                 Err(_) => return answer::words(StatusCode::BAD_REQUEST, "Bad domain in host header"),
             }
+            let mut response = next.run(request).await;
+            for name in [LOCATION, CONTENT_LOCATION] {
+                let location = headers::text(response.headers(), name.as_str());
+                if let Some(location) = location.and_then(|location| restore(location, &path, &asked)) {
+                    headers::set(response.headers_mut(), name.as_str(), &location);
+                }
+            }
+            return response;
         }
     }
     next.run(request).await
+}
+
+/// A location below the path that was gone on with, as the client would ask for it.
+fn restore(location: &str, path: &str, asked: &str) -> Option<String> {
+    let plain = |path: &str| percent::unquote(path).ok().map(|path| percent::quote(&path));
+    let authority_at = location.find("://")? + 3;
+    let path_at = authority_at + location[authority_at..].find('/')?;
+    let rest = location[path_at..].strip_prefix(&plain(path)?)?;
+    Some(format!("{}{}{rest}", &location[..path_at], plain(asked)?))
 }
 
 #[derive(Debug, PartialEq, Eq)]
@@ -111,6 +129,29 @@ mod tests {
             default_reseller_prefix: default_prefix.map(str::to_owned),
             mangle_client_paths: mangle,
             ..DomainRemapConfig::default()
+        }
+    }
+
+    #[test]
+    fn locations_become_what_the_client_asked_for() {
+        for (location, path, asked, expected) in [
+            (
+                "http://c.a.example.net/v1/AUTH_a/c/d/",
+                "/v1/AUTH_a/c/d",
+                "/d",
+                Some("http://c.a.example.net/d/"),
+            ),
+            (
+                "http://x/v1/AUTH_a/%C3%BC/",
+                "/v1/AUTH_a/%c3%bc",
+                "/%c3%bc",
+                Some("http://x/%C3%BC/"),
+            ),
+            ("http://x/other/", "/v1/AUTH_a/c/d", "/d", None),
+            ("/v1/AUTH_a/c/d", "/v1/AUTH_a/c/d", "/d", None),
+            ("http://x", "/v1/AUTH_a/c/d", "/d", None),
+        ] {
+            assert_eq!(restore(location, path, asked).as_deref(), expected, "{location}");
         }
     }
 

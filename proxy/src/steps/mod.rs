@@ -22,6 +22,7 @@ pub mod s3;
 pub mod s3_segments;
 pub mod segments;
 pub mod slo;
+pub mod staticweb;
 pub mod symlink;
 pub mod tempauth;
 pub mod tempurl;
