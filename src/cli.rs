@@ -19,11 +19,21 @@ pub enum Command {
     Dev(DevOptions),
     /// Starts the roles that one configuration file names: storage servers, a proxy, or both.
     Node(NodeOptions),
-    /// Asks nodes for one full round of replication now, and waits for it.
+    /// Asks nodes for one full round of their workers now, and waits for it.
     Pass(PassOptions),
     /// Builds and looks into rings, with the arguments of swift-ring-builder; `martlet ring` alone shows them.
     #[command(disable_help_flag = true)]
     Ring(RingOptions),
+    /// Makes the folders that a configuration file names devices of its cluster, once, before the first start.
+    Format(NodeOptions),
+    /// Shows every device of the cluster: its state, fill, lag, owed rows and quarantine.
+    Status(ClusterOptions),
+    /// Shows each copy of an account, container or object, and why it is where it is.
+    Where(WhereOptions),
+    /// Asks every storage node one of the questions of swift-recon.
+    Recon(ReconOptions),
+    /// Compares a sample of all records on all devices and says how many copies are where they belong.
+    Dispersion(DispersionOptions),
 }
 
 #[derive(Args, Clone, Debug)]
@@ -55,6 +65,49 @@ pub struct NodeOptions {
     pub exit_with_stdin: bool,
 }
 
+/// Which cluster a command looks at.
+#[derive(Args, Clone, Debug)]
+pub struct ClusterOptions {
+    /// The data folder of a dev cluster.
+    #[arg(long, conflicts_with = "config", required_unless_present = "config")]
+    pub data: Option<PathBuf>,
+    /// The configuration file of any node: its rings name all others.
+    #[arg(long)]
+    pub config: Option<PathBuf>,
+    /// Prints JSON.
+    #[arg(long)]
+    pub json: bool,
+}
+
+#[derive(Args, Clone, Debug)]
+pub struct WhereOptions {
+    #[command(flatten)]
+    pub cluster: ClusterOptions,
+    /// `/v1/ACCOUNT[/CONTAINER[/OBJECT]]`, or the same without `/v1`; not percent-encoded.
+    pub path: String,
+    /// Look under this policy index rather than the container's.
+    #[arg(long)]
+    pub policy: Option<u16>,
+}
+
+#[derive(Args, Clone, Debug)]
+pub struct ReconOptions {
+    #[command(flatten)]
+    pub cluster: ClusterOptions,
+    /// What follows `/recon/`: async, diskusage, quarantined, replication/object, auditor/object, ringmd5, time ...
+    #[arg(default_value = "diskusage")]
+    pub check: String,
+}
+
+#[derive(Args, Clone, Debug)]
+pub struct DispersionOptions {
+    #[command(flatten)]
+    pub cluster: ClusterOptions,
+    /// How much of the range of hashes is looked at, percent.
+    #[arg(long, default_value_t = 100.0)]
+    pub percent: f64,
+}
+
 #[derive(Args, Clone, Debug)]
 pub struct PassOptions {
     /// Every node below the data folder of a dev cluster.
@@ -63,6 +116,9 @@ pub struct PassOptions {
     /// One node, by its configuration file.
     #[arg(long)]
     pub config: Option<PathBuf>,
+    /// Only this worker: replicator, updater, expirer, reconciler, reaper, reclaimer or auditor.
+    #[arg(long)]
+    pub worker: Option<String>,
 }
 
 #[derive(Args, Clone, Debug)]

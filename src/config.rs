@@ -5,7 +5,10 @@ use martlet_object_server::ObjectServerSettings;
 use martlet_protocol::hash::HashSalt;
 use martlet_protocol::policy::{Policies, Policy};
 use martlet_proxy::ProxyConfig;
-use martlet_replicator::{ExpirerConfig, ReplicatorConfig, UpdaterConfig, WorkersConfig};
+use martlet_replicator::{
+    AuditorConfig, ExpirerConfig, ReaperConfig, ReclaimerConfig, ReplicatorConfig, UpdaterConfig,
+    WorkersConfig,
+};
 use martlet_s3_shim::S3Config;
 use serde::{Deserialize, Serialize};
 use std::fmt;
@@ -138,6 +141,24 @@ pub struct WorkerSettings {
     pub replicate_concurrency: usize,
     /// Updates of one device under way at once.
     pub update_concurrency: usize,
+    /// Deletions are remembered for this long, seconds. Swift's `reclaim_age`.
+    pub reclaim_age: u64,
+    /// Between two looks for deletions that may be forgotten.
+    pub reclaim_interval_ms: u64,
+    /// A deleted account is left alone for so long, seconds. Swift's option.
+    pub delay_reaping: u64,
+    /// A deleted account that is not empty after so long is warned of, seconds. Swift's option.
+    pub reap_warn_after: u64,
+    /// Between two looks for deleted accounts.
+    pub reap_interval_ms: u64,
+    /// Between two looks for objects under a wrong policy.
+    pub reconcile_interval_ms: u64,
+    /// Between two rounds of the auditor.
+    pub audit_interval_ms: u64,
+    /// What the auditor reads of one device at most; 0 is no limit. Swift's option.
+    pub bytes_per_second: u64,
+    /// Records of any kind that the auditor reads of one device at most; 0 is no limit.
+    pub records_per_second: u64,
 }
 
 impl Default for WorkerSettings {
@@ -149,6 +170,15 @@ impl Default for WorkerSettings {
             expire_interval_ms: workers.expire_interval_ms,
             replicate_concurrency: ReplicatorConfig::default().concurrency,
             update_concurrency: UpdaterConfig::default().concurrency,
+            reclaim_age: ReclaimerConfig::default().reclaim_age_secs,
+            reclaim_interval_ms: workers.reclaim_interval_ms,
+            delay_reaping: ReaperConfig::default().delay_reaping_secs,
+            reap_warn_after: ReaperConfig::default().reap_warn_after_secs,
+            reap_interval_ms: workers.reap_interval_ms,
+            reconcile_interval_ms: workers.reconcile_interval_ms,
+            audit_interval_ms: workers.audit_interval_ms,
+            bytes_per_second: AuditorConfig::default().bytes_per_second,
+            records_per_second: AuditorConfig::default().records_per_second,
         }
     }
 }
@@ -159,6 +189,10 @@ impl WorkerSettings {
             replicate_interval_ms: self.replicate_interval_ms,
             update_interval_ms: self.update_interval_ms,
             expire_interval_ms: self.expire_interval_ms,
+            reclaim_interval_ms: self.reclaim_interval_ms,
+            reap_interval_ms: self.reap_interval_ms,
+            reconcile_interval_ms: self.reconcile_interval_ms,
+            audit_interval_ms: self.audit_interval_ms,
             ..WorkersConfig::default()
         }
     }
@@ -168,6 +202,7 @@ impl WorkerSettings {
         ReplicatorConfig {
             addresses,
             concurrency: self.replicate_concurrency,
+            reclaim_age_secs: self.reclaim_age,
             ..ReplicatorConfig::default()
         }
     }
@@ -175,7 +210,30 @@ impl WorkerSettings {
     pub fn updater(&self) -> UpdaterConfig {
         UpdaterConfig {
             concurrency: self.update_concurrency,
+            reclaim_age_secs: self.reclaim_age,
             ..UpdaterConfig::default()
+        }
+    }
+
+    pub fn reaper(&self) -> ReaperConfig {
+        ReaperConfig {
+            delay_reaping_secs: self.delay_reaping,
+            reap_warn_after_secs: self.reap_warn_after,
+            ..ReaperConfig::default()
+        }
+    }
+
+    pub fn reclaimer(&self) -> ReclaimerConfig {
+        ReclaimerConfig {
+            reclaim_age_secs: self.reclaim_age,
+            ..ReclaimerConfig::default()
+        }
+    }
+
+    pub fn auditor(&self) -> AuditorConfig {
+        AuditorConfig {
+            bytes_per_second: self.bytes_per_second,
+            records_per_second: self.records_per_second,
         }
     }
 

@@ -5,7 +5,9 @@ mod config;
 mod control;
 mod dev;
 mod node;
+mod operator;
 mod proxy_role;
+mod recon;
 mod ring;
 mod router;
 
@@ -34,6 +36,11 @@ fn main() -> ExitCode {
             cli::Command::Node(options) => node::run(&options).await,
             cli::Command::Pass(options) => control::pass(&options).await,
             cli::Command::Ring(_) => unreachable!("answered above, without a runtime"),
+            cli::Command::Format(options) => control::format(&options),
+            cli::Command::Status(options) => operator::status(&options).await,
+            cli::Command::Where(options) => operator::locate(&options).await,
+            cli::Command::Recon(options) => operator::recon(&options).await,
+            cli::Command::Dispersion(options) => operator::dispersion(&options).await,
         }
     });
     // Whatever still blocks a thread now (a stuck disk) must not keep a stopped server from ending.

@@ -3,13 +3,17 @@
 use crate::cli::NodeOptions;
 use crate::config::{NodeConfig, StorageConfig, parse_reserve};
 use crate::proxy_role;
+use crate::recon::Recon;
 use crate::router::{Router, Server};
 use martlet_container_server::{AccountServer, AccountTargets, ContainerServer};
 use martlet_node_client::{NodeClient, NodeClientConfig};
 use martlet_object_server::{ObjectServer, ObjectServerConfig};
 use martlet_protocol::hash::HashSalt;
 use martlet_protocol::update::UpdateTarget;
-use martlet_replicator::{Expirer, PassEndpoint, ReplicationServer, Replicator, Rings, Updater, Workers};
+use martlet_replicator::{
+    Auditor, Expirer, Neighbours, PassEndpoint, Reaper, Reclaimer, Reconciler, ReplicationServer, Replicator,
+    Rings, StatusEndpoint, Updater, WorkerSet, Workers,
+};
 use martlet_ring::{Ring, RingSet};
 use martlet_service::logging::LogOptions;
 use martlet_service::{Clock, Handler, ServeOptions, Shutdown, ShutdownTrigger, Tasks, metrics, serve};
@@ -23,6 +27,9 @@ use tokio::net::TcpListener;
 
 /// How long listeners and workers may take to end once the end was asked for: a little more than a listener's own drain.
 const TASK_DRAIN: Duration = Duration::from_secs(6);
+
+/// For one question of a worker to another device, milliseconds.
+const CALL_TIMEOUT_MS: u64 = 10_000;
 
 /// Runs what a configuration file names, until SIGTERM or Ctrl-C.
 pub async fn run(options: &NodeOptions) -> Result<(), Box<dyn Error>> {
@@ -159,7 +166,9 @@ impl StorageNode {
                 rings,
                 clock.clone(),
             )),
-            pass: Arc::new(PassEndpoint(workers)),
+            pass: Arc::new(PassEndpoint(workers.clone())),
+            status: Arc::new(StatusEndpoint(workers.clone())),
+            recon: Arc::new(Recon::new(config, devices.clone(), workers)),
             only: None,
         });
 
@@ -221,18 +230,17 @@ fn spawn_workers(
     let (rings, clock, salt) = (|| rings.clone(), || clock.clone(), || salt.clone());
     let devices = || devices.clone();
     let settings = &storage.workers;
-    Workers::spawn(
-        settings.workers(),
+    let replicator = Replicator::new(
+        settings.replicator(addresses.clone()),
         devices(),
-        Replicator::new(
-            settings.replicator(addresses.clone()),
-            devices(),
-            rings(),
-            client.clone(),
-            clock(),
-            salt(),
-        ),
-        Updater::new(
+        rings(),
+        client.clone(),
+        clock(),
+        salt(),
+    );
+    let neighbours = || Neighbours::new(addresses.clone(), client.clone(), CALL_TIMEOUT_MS);
+    let set = WorkerSet {
+        updater: Updater::new(
             settings.updater(),
             devices(),
             rings(),
@@ -240,7 +248,31 @@ fn spawn_workers(
             clock(),
             salt(),
         ),
-        Expirer::new(settings.expirer(addresses), devices(), rings(), clock(), salt()),
+        expirer: Expirer::new(
+            settings.expirer(addresses.clone()),
+            devices(),
+            rings(),
+            clock(),
+            salt(),
+        ),
+        reclaimer: Reclaimer::new(settings.reclaimer(), neighbours(), devices(), rings(), clock()),
+        reaper: Reaper::new(
+            settings.reaper(),
+            neighbours(),
+            devices(),
+            rings(),
+            clock(),
+            salt(),
+        ),
+        reconciler: Reconciler::new(neighbours(), devices(), rings(), clock(), salt()),
+        auditor: Auditor::new(settings.auditor(), devices(), replicator.clone()),
+        replicator,
+    };
+    Workers::spawn(
+        settings.workers(),
+        devices(),
+        set,
+        clock(),
         tasks,
         shutdown.clone(),
     )

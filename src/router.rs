@@ -15,6 +15,10 @@ pub struct Router {
     pub replication: Arc<dyn Handler>,
     /// Runs one round of replication and answers with its report.
     pub pass: Arc<dyn Handler>,
+    /// Tells of the devices and the workers.
+    pub status: Arc<dyn Handler>,
+    /// What `swift-recon` asks.
+    pub recon: Arc<dyn Handler>,
     /// Set on a listener that belongs to one server alone, as Swift's rings expect.
     pub only: Option<Server>,
 }
@@ -31,6 +35,8 @@ enum Route {
     Healthcheck,
     Metrics,
     Pass,
+    Status,
+    Recon,
     Replication,
     Server(Server),
     Nowhere,
@@ -45,6 +51,8 @@ impl Router {
             account: self.account.clone(),
             replication: self.replication.clone(),
             pass: self.pass.clone(),
+            status: self.status.clone(),
+            recon: self.recon.clone(),
             only: Some(server),
         }
     }
@@ -55,6 +63,8 @@ impl Router {
             "/healthcheck" => return Route::Healthcheck,
             "/metrics" => return Route::Metrics,
             "/martlet/pass" if request.method() == Method::POST => return Route::Pass,
+            "/martlet/status" => return Route::Status,
+            _ if path.starts_with("/recon/") => return Route::Recon,
             _ => {}
         }
         // /device/partition/account[/container[/object]], or /device/martlet/... for replication.
@@ -89,6 +99,8 @@ impl Handler for Router {
             Route::Metrics => return answer(respond::text(StatusCode::OK, metrics::render())),
             Route::Nowhere => return answer(respond::text(StatusCode::BAD_REQUEST, "Invalid path")),
             Route::Pass => ("replicator", &self.pass),
+            Route::Status => ("status", &self.status),
+            Route::Recon => ("recon", &self.recon),
             Route::Replication => ("replication", &self.replication),
             // These leave their own line for each request.
             Route::Server(Server::Object) => return self.object.call(request),

@@ -2,7 +2,7 @@
 
 use crate::planner::Digest;
 use crate::transfer::{self, Arrival, TransferError};
-use crate::wire::{self, RowsPage};
+use crate::wire::{self, RowsPage, WireBuried, WireGrave};
 use bytes::Bytes;
 use http::{HeaderMap, Method, StatusCode};
 use martlet_node_client::{BackendRequest, Node, NodeClient, NodeError, Ready};
@@ -12,7 +12,7 @@ use martlet_protocol::policy::PolicyIndex;
 use martlet_protocol::record::{ContainerRecord, ObjectRecord};
 use martlet_protocol::timestamp::Timestamp;
 use martlet_service::{Body, Response, collect, headers};
-use martlet_storage::{BodyReader, Change, Space, StorageError, Version};
+use martlet_storage::{BodyReader, Change, Grave, Space, StorageError, Version};
 use serde::de::DeserializeOwned;
 use std::collections::BTreeSet;
 use std::fmt;
@@ -137,9 +137,40 @@ impl Peer {
         &self.node
     }
 
-    /// Whether the device is there and serves.
-    pub async fn ping(&self) -> Result<(), PeerError> {
-        self.get("ping", None).await.map(drop)
+    /// Whether the device is there; the newest deletion that it has forgotten.
+    pub async fn ping(&self) -> Result<Timestamp, PeerError> {
+        let (map, _) = self.get("ping", None).await?;
+        let text = headers::text(&map, wire::RECLAIMED).unwrap_or("0");
+        Timestamp::parse(text).map_err(|_| malformed("reclaimed"))
+    }
+
+    /// What the device holds where another has these graves.
+    pub async fn buried(&self, space: Space, graves: &[Grave]) -> Result<Vec<WireBuried>, PeerError> {
+        let response = self.answer(self.graves_request("buried", space, graves)?).await?;
+        let told: Vec<WireBuried> = self.json(response, wire::MAX_LIST_BYTES).await?;
+        if told.len() == graves.len() {
+            Ok(told)
+        } else {
+            Err(malformed("as many answers as graves"))
+        }
+    }
+
+    /// Makes the device forget these deletions.
+    pub async fn reclaim(&self, space: Space, graves: &[Grave]) -> Result<(), PeerError> {
+        let request = self.graves_request("reclaim", space, graves)?;
+        taken(&self.answer(request).await?)
+    }
+
+    fn graves_request(
+        &self,
+        verb: &str,
+        space: Space,
+        graves: &[Grave],
+    ) -> Result<BackendRequest, PeerError> {
+        let graves: Vec<WireGrave> = graves.iter().map(WireGrave::of).collect();
+        let text = serde_json::to_vec(&graves).map_err(|error| PeerError::Malformed(error.to_string()))?;
+        let path = format!("{verb}/{}", wire::space_name(space));
+        Ok(self.request(Method::PUT, &path, None, HeaderMap::new(), Body::full(text)))
     }
 
     /// Digests of the given prefixes, or of all.

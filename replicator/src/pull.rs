@@ -190,7 +190,12 @@ impl SpaceRound<'_> {
     }
 
     /// `true` when something newer was taken. The body comes along only when the data there is newer.
-    async fn pull_object(&self, peer: &Peer, policy: PolicyIndex, hash: PathHash) -> Result<bool, PeerError> {
+    pub async fn pull_object(
+        &self,
+        peer: &Peer,
+        policy: PolicyIndex,
+        hash: PathHash,
+    ) -> Result<bool, PeerError> {
         let known = self.device.read_object(policy, hash).await?;
         let have = known.as_ref().map(|record| record.timestamp);
         let Some(arrival) = peer.fetch(policy, hash, have).await? else {

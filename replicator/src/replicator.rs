@@ -11,7 +11,8 @@ use crate::report::{DeviceReport, PassReport, Tally};
 use arc_swap::ArcSwap;
 use futures_util::future::join_all;
 use martlet_node_client::{Node, NodeClient};
-use martlet_protocol::hash::HashSalt;
+use martlet_protocol::hash::{HashSalt, PathHash};
+use martlet_protocol::policy::PolicyIndex;
 use martlet_protocol::timestamp::Timestamp;
 use martlet_ring::{Ring, RingSet};
 use martlet_service::Clock;
@@ -34,6 +35,8 @@ pub struct ReplicatorConfig {
     pub call_timeout_ms: u64,
     /// Every so many rounds all digests are compared, whatever the change logs say.
     pub full_compare_rounds: u64,
+    /// Deletions are remembered for this long at least, seconds. A device that was away for longer is in doubt at first.
+    pub reclaim_age_secs: u64,
     /// Entries of the change log that are kept for peers; who was away longer compares all digests.
     pub kept_changes: u64,
 }
@@ -45,6 +48,7 @@ impl Default for ReplicatorConfig {
             concurrency: 16,
             call_timeout_ms: 10_000,
             full_compare_rounds: 20,
+            reclaim_age_secs: 7 * 24 * 3600,
             kept_changes: 100_000,
         }
     }
@@ -74,6 +78,8 @@ struct Memory {
     proofs: BTreeMap<ProofKey, Proof>,
     /// Copies in quarantine, by local device. What goes there is in no change log.
     quarantined: BTreeMap<String, u64>,
+    /// Local devices of which it is known that they missed no deletion that others have forgotten.
+    undoubted: BTreeSet<String>,
 }
 
 /// Local device, space, peer.
@@ -84,7 +90,7 @@ pub(crate) struct Round {
     pub number: u64,
     /// All digests are compared in this round.
     pub is_full: bool,
-    rings: Arc<RingSet>,
+    pub rings: Arc<RingSet>,
     /// Peers found silent; nobody waits for them again in this round.
     silent: Mutex<BTreeSet<String>>,
 }
@@ -144,7 +150,7 @@ impl Replicator {
         let clock_started = Instant::now();
         let round = self.begin_round();
         let started = self.0.clock.now();
-        let local: Vec<(String, Device)> = self.0.devices.iter().collect();
+        let local: Vec<(String, Device)> = self.0.devices.iter_all().collect();
         let work = local
             .iter()
             .map(|(name, device)| self.device_round(&round, name, device, started));
@@ -168,6 +174,42 @@ impl Replicator {
                 .collect(),
             devices,
         }
+    }
+
+    /// Fetches an object that is damaged or gone here from another primary, at once. `false`: nobody could give it; the
+    /// next round looks further.
+    pub async fn repair(&self, name: &str, device: &Device, policy: PolicyIndex, hash: PathHash) -> bool {
+        let rings = self.0.rings.load_full();
+        let Some(ring) = rings.object(policy) else {
+            return false;
+        };
+        let round = Round {
+            number: 0,
+            is_full: false,
+            rings: rings.clone(),
+            silent: Mutex::default(),
+        };
+        let tally = Tally::default();
+        let space = Space::Objects(policy);
+        let space = self.space_round(&round, name, device, &tally, space, ring);
+        if !space.holdings.holds(&hash) {
+            return false;
+        }
+        for node in ring.primaries(ring.partition(&hash)) {
+            if Some(node.id) == space.id {
+                continue;
+            }
+            let peer = self.peer(node);
+            match patiently(|| space.pull_object(&peer, policy, hash)).await {
+                Ok(true) => return true,
+                Ok(false) => {}
+                Err(error) => {
+                    let peer = node_name(node);
+                    tracing::info!(device = name, peer, %error, "a damaged copy was not fetched from here");
+                }
+            }
+        }
+        false
     }
 
     /// Whether a device, as [`PassReport::unreachable`] names it, answers now.
@@ -196,7 +238,8 @@ impl Replicator {
         memory.rings = Some(rings.clone());
         if is_changed {
             memory.proofs.clear();
-            for (_, device) in self.0.devices.iter() {
+            memory.undoubted.clear();
+            for (_, device) in self.0.devices.iter_all() {
                 device.set_synced_at(Timestamp::ZERO);
             }
         }
@@ -229,7 +272,8 @@ impl Replicator {
         if complete {
             device.set_synced_at(started);
         }
-        let report = tally.report(complete);
+        let mut report = tally.report(complete);
+        report.in_doubt = device.is_in_doubt();
         if report.pulled + report.pushed + report.removed + report.failures > 0 {
             tracing::info!(device = name, ?report, "replication round");
         }
@@ -248,6 +292,9 @@ impl Replicator {
     ) -> Result<bool, StorageError> {
         let holds_anything = !device.spaces().await?.is_empty();
         self.note_quarantine(name, device.stats().await?.quarantined);
+        if !self.settle_doubt(round, name, device, tally).await? {
+            return Ok(false);
+        }
         let spaces: Vec<SpaceRound<'_>> = spaces(&round.rings)
             .into_iter()
             .map(|(space, ring)| self.space_round(round, name, device, tally, space, ring))
@@ -269,7 +316,7 @@ impl Replicator {
         Ok(complete)
     }
 
-    fn space_round<'a>(
+    pub(crate) fn space_round<'a>(
         &'a self,
         round: &'a Round,
         name: &'a str,
@@ -299,7 +346,7 @@ impl Replicator {
         }
     }
 
-    fn is_local(&self, node: &Node) -> bool {
+    pub(crate) fn is_local(&self, node: &Node) -> bool {
         self.0
             .config
             .addresses
@@ -318,6 +365,29 @@ impl Replicator {
     pub(crate) fn peer(&self, node: &Node) -> Peer {
         let deadline = Duration::from_millis(self.0.config.call_timeout_ms);
         Peer::new(self.0.client.clone(), node.clone(), deadline)
+    }
+
+    pub(crate) fn config(&self) -> &ReplicatorConfig {
+        &self.0.config
+    }
+
+    pub(crate) fn now(&self) -> Timestamp {
+        self.0.clock.now()
+    }
+
+    pub(crate) fn devices(&self) -> &DeviceSet {
+        &self.0.devices
+    }
+
+    /// Whether this device was found to have missed no forgotten deletion since the rings last changed.
+    pub(crate) fn is_undoubted(&self, name: &str) -> bool {
+        let memory = self.0.memory.lock().unwrap_or_else(PoisonError::into_inner);
+        memory.undoubted.contains(name)
+    }
+
+    pub(crate) fn note_undoubted(&self, name: &str) {
+        let mut memory = self.0.memory.lock().unwrap_or_else(PoisonError::into_inner);
+        memory.undoubted.insert(name.to_owned());
     }
 
     pub(crate) fn concurrency(&self) -> usize {
@@ -353,7 +423,7 @@ impl Replicator {
 }
 
 /// Every space that the rings place, accounts and containers first: they are small, and listings need them.
-fn spaces(rings: &RingSet) -> Vec<(Space, &Ring)> {
+pub(crate) fn spaces(rings: &RingSet) -> Vec<(Space, &Ring)> {
     let objects = rings
         .objects
         .iter()

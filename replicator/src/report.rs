@@ -34,6 +34,8 @@ pub struct DeviceReport {
     pub remaining: u64,
     /// The device has all that was acknowledged before the round began.
     pub complete: bool,
+    /// It may hold what others have deleted and forgotten, and is out of use until it was compared.
+    pub in_doubt: bool,
     /// Devices that did not answer in this round.
     pub unreachable: BTreeSet<String>,
 }
@@ -106,6 +108,7 @@ impl Tally {
             failures,
             remaining: failures + self.kept.into_inner(),
             complete,
+            in_doubt: false,
             unreachable: self
                 .unreachable
                 .into_inner()

@@ -3,7 +3,7 @@
 use crate::account_report::AccountReports;
 use crate::replicator::Rings;
 use crate::transfer::{self, TransferError};
-use crate::wire::{self, RowsPage};
+use crate::wire::{self, RowsPage, WireBuried, WireGrave};
 use http::{Method, StatusCode};
 use martlet_protocol::hash::{HashSalt, PathHash};
 use martlet_protocol::percent;
@@ -14,7 +14,7 @@ use martlet_protocol::timestamp::Timestamp;
 use martlet_service::{
     Body, BoxFuture, Clock, CollectError, Handler, Request, Response, collect, headers, respond,
 };
-use martlet_storage::{Device, DeviceSet, RowsOutcome, Space, StorageError};
+use martlet_storage::{Device, DeviceSet, Grave, RowsOutcome, Space, StorageError};
 use serde::de::DeserializeOwned;
 
 /// The handler. One for all devices of a node; root routes `/<device>/martlet/...` to it.
@@ -179,6 +179,19 @@ impl ReplicationServer {
         let verb = words.next().unwrap_or_default();
         let query = Query::parse(parts.uri.query().unwrap_or_default());
         let query = query.map_err(|_| Refusal::BadRequest("query is not UTF-8"))?;
+        if verb == "ping" {
+            if parts.method != Method::GET {
+                return Err(Refusal::WrongMethod);
+            }
+            let device = self.devices.get_in_doubt(&device).ok_or(Refusal::NoDevice)?;
+            let mut response = respond::empty(StatusCode::OK);
+            headers::set(
+                response.headers_mut(),
+                wire::RECLAIMED,
+                &device.reclaimed_up_to().internal(),
+            );
+            return Ok(response);
+        }
         let device = self.devices.get(&device).map_err(|_| Refusal::NoDevice)?;
         let asked = Asked {
             device,
@@ -187,10 +200,6 @@ impl ReplicationServer {
             words: words.collect(),
         };
         match verb {
-            "ping" => {
-                asked.only_get()?;
-                Ok(respond::empty(StatusCode::OK))
-            }
             "digests" => self.digests(&asked).await,
             "versions" => versions(&asked).await,
             "changes" => self.changes(&asked).await,
@@ -204,6 +213,18 @@ impl ReplicationServer {
                 Method::PUT => self.take_container(&asked, body).await,
                 _ => Err(Refusal::WrongMethod),
             },
+            "buried" | "reclaim" if asked.method != Method::PUT => Err(Refusal::WrongMethod),
+            "buried" => {
+                let graves = read_graves(asked.space()?, body).await?;
+                let told = asked.device.buried(graves).await?;
+                let told: Vec<WireBuried> = told.into_iter().map(WireBuried::from).collect();
+                Ok(respond::json(StatusCode::OK, &told))
+            }
+            "reclaim" => {
+                let graves = read_graves(asked.space()?, body).await?;
+                asked.device.reclaim(graves).await?;
+                Ok(respond::empty(StatusCode::NO_CONTENT))
+            }
             "rows" => match asked.method {
                 Method::GET => send_rows(&asked).await,
                 Method::PUT => self.take_rows(&asked, body).await,
@@ -316,6 +337,17 @@ pub fn needs_body(known: Option<&ObjectRecord>, record: &ObjectRecord) -> bool {
         None => true,
         Some(known) => known.clone().merge(record.clone()).data,
     }
+}
+
+async fn read_graves(space: Space, body: Body) -> Result<Vec<Grave>, Refusal> {
+    let graves: Vec<WireGrave> = read_json(body, wire::MAX_LIST_BYTES).await?;
+    if graves.len() > wire::MAX_GRAVES {
+        return Err(Refusal::BadRequest("too many graves"));
+    }
+    let graves = graves.into_iter().map(|grave| grave.read(space));
+    graves
+        .collect::<Option<_>>()
+        .ok_or(Refusal::BadRequest("not a path hash"))
 }
 
 async fn versions(asked: &Asked<'_>) -> Result<Response, Refusal> {

@@ -5,7 +5,7 @@
 //!
 //! | request | answer |
 //! |---|---|
-//! | GET `ping` | 200 when the device serves |
+//! | GET `ping` | 200 when the device is there, also in doubt; a header says up to when it has forgotten deletions |
 //! | GET `digests/<space>?prefixes=` | packed digests, of the given prefixes (four digits each, together) or of all |
 //! | GET `versions/<space>/<prefix>?after=&limit=` | packed versions |
 //! | GET `changes/<space>?since=&limit=` | packed changes; headers say where the log ends and begins |
@@ -14,13 +14,15 @@
 //! | GET, PUT `container/<space>/<hash>` | a container's or account's record as JSON; PUT 204 |
 //! | GET `rows/<space>/<hash>?after=&until=&have=` | rows in order, or 204 when they equal the digest `have` |
 //! | PUT `rows/<space>/<hash>` | 204 merged; 404 when there is no such container |
+//! | PUT `buried/<space>` | takes graves as JSON, answers what is there instead of each: `same`, `nothing` or `other` |
+//! | PUT `reclaim/<space>` | takes graves as JSON and forgets those that are the same; 204 |
 
 use bytes::{BufMut, Bytes, BytesMut};
 use martlet_protocol::hash::PathHash;
 use martlet_protocol::policy::PolicyIndex;
 use martlet_protocol::row::{ContainerRow, ObjectRow};
 use martlet_protocol::timestamp::Timestamp;
-use martlet_storage::{Change, Row, Space, Version};
+use martlet_storage::{Buried, Change, Grave, Row, Space, Version};
 use serde::{Deserialize, Serialize};
 
 use crate::planner::Digest;
@@ -31,6 +33,8 @@ pub const INSTANCE: &str = "x-backend-martlet-instance";
 pub const SEQUENCE: &str = "x-backend-martlet-sequence";
 /// Changes before this sequence are no longer listed.
 pub const TRIMMED_BEFORE: &str = "x-backend-martlet-trimmed-before";
+/// The newest deletion that this device has forgotten.
+pub const RECLAIMED: &str = "x-backend-martlet-reclaimed";
 /// Bytes at the head of the body that are the record, as JSON.
 pub const RECORD_LENGTH: &str = "x-backend-martlet-record-length";
 /// `1` when the object's body follows the record.
@@ -46,6 +50,8 @@ pub const MAX_NAMED_PREFIXES: usize = 512;
 pub const MAX_VERSIONS: usize = 10_000;
 /// Most changes in one answer.
 pub const MAX_CHANGES: usize = 10_000;
+/// Most graves in one question.
+pub const MAX_GRAVES: usize = 1_000;
 /// Most rows in one answer, and in one push.
 pub const MAX_ROWS: usize = 1_000;
 
@@ -188,6 +194,54 @@ fn array<const N: usize>(bytes: &[u8]) -> [u8; N] {
     let mut out = [0; N];
     out.copy_from_slice(bytes);
     out
+}
+
+/// A deletion as it travels. The space stands in the path.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct WireGrave {
+    pub hash: String,
+    #[serde(default)]
+    pub name: Option<String>,
+    pub newest: Timestamp,
+}
+
+impl WireGrave {
+    pub fn of(grave: &Grave) -> Self {
+        WireGrave {
+            hash: grave.hash.to_string(),
+            name: grave.name.clone(),
+            newest: grave.newest,
+        }
+    }
+
+    /// `None`: the hash is none.
+    pub fn read(self, space: Space) -> Option<Grave> {
+        Some(Grave {
+            space,
+            hash: self.hash.parse().ok()?,
+            name: self.name,
+            newest: self.newest,
+        })
+    }
+}
+
+/// [`Buried`] as it travels.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum WireBuried {
+    Same,
+    Nothing,
+    Other,
+}
+
+impl From<Buried> for WireBuried {
+    fn from(buried: Buried) -> Self {
+        match buried {
+            Buried::Same => WireBuried::Same,
+            Buried::Nothing => WireBuried::Nothing,
+            Buried::Other => WireBuried::Other,
+        }
+    }
 }
 
 /// Rows of a container or of an account, in the order of their names.

@@ -1,17 +1,26 @@
-//! Runs the replicator, the updater and the expirer in the background, and all of them at once on demand.
+//! Runs the workers in the background, each at its own pace, and any or all of them on demand.
 
+use crate::auditor::Auditor;
 use crate::expirer::{ExpireReport, Expirer};
+use crate::ledger::{LastPass, Ledger};
+use crate::reaper::{ReapReport, Reaper};
+use crate::reclaimer::{ReclaimReport, Reclaimer};
+use crate::reconciler::{ReconcileReport, Reconciler};
 use crate::replicator::Replicator;
 use crate::report::PassReport;
+use crate::status::{self, NodeStatus};
 use crate::updater::{UpdateReport, Updater};
 use http::{Method, StatusCode};
-use martlet_service::{BoxFuture, Handler, Request, Response, Shutdown, Tasks, respond};
+use martlet_service::{BoxFuture, Clock, Handler, Request, Response, Shutdown, Tasks, respond};
 use martlet_storage::DeviceSet;
 use serde::Serialize;
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::{Arc, Mutex, PoisonError};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 use tokio::sync::Notify;
+
+/// How old the gauges of a device may be. Its outbox is counted for them.
+const GAUGE_INTERVAL: Duration = Duration::from_secs(15);
 
 /// How often the workers work, milliseconds.
 #[derive(Clone, Debug)]
@@ -22,6 +31,14 @@ pub struct WorkersConfig {
     pub update_interval_ms: u64,
     /// Between two looks for what is due.
     pub expire_interval_ms: u64,
+    /// Between two looks for deletions that may be forgotten.
+    pub reclaim_interval_ms: u64,
+    /// Between two looks for deleted accounts. Swift's `interval` of the account reaper.
+    pub reap_interval_ms: u64,
+    /// Between two looks for objects under a wrong policy. Swift's `interval` of the container reconciler.
+    pub reconcile_interval_ms: u64,
+    /// Between two rounds of the auditor. Swift's `interval`.
+    pub audit_interval_ms: u64,
     /// Between two questions to a device that did not answer; when it does, a round begins.
     pub probe_interval_ms: u64,
 }
@@ -32,18 +49,34 @@ impl Default for WorkersConfig {
             replicate_interval_ms: 30_000,
             update_interval_ms: 1_000,
             expire_interval_ms: 5_000,
+            reclaim_interval_ms: 3_600_000,
+            reap_interval_ms: 3_600_000,
+            reconcile_interval_ms: 30_000,
+            audit_interval_ms: 1_800_000,
             probe_interval_ms: 2_000,
         }
     }
+}
+
+/// Every worker of a node.
+#[derive(Clone)]
+pub struct WorkerSet {
+    pub replicator: Replicator,
+    pub updater: Updater,
+    pub expirer: Expirer,
+    pub reclaimer: Reclaimer,
+    pub auditor: Auditor,
+    pub reaper: Reaper,
+    pub reconciler: Reconciler,
 }
 
 /// The workers of one node.
 pub struct Workers {
     config: WorkersConfig,
     devices: DeviceSet,
-    replicator: Replicator,
-    updater: Updater,
-    expirer: Expirer,
+    set: WorkerSet,
+    clock: Clock,
+    ledger: Ledger,
     /// A pass on demand waits for the round under way, and the background waits for it.
     running: tokio::sync::Mutex<()>,
     replicate_now: Notify,
@@ -58,6 +91,9 @@ pub struct FullReport {
     pub complete: bool,
     pub replication: PassReport,
     pub expired: ExpireReport,
+    pub reconciled: ReconcileReport,
+    pub reaped: ReapReport,
+    pub reclaimed: ReclaimReport,
     pub updates_before: UpdateReport,
     pub updates_after: UpdateReport,
 }
@@ -67,18 +103,18 @@ impl Workers {
     pub fn spawn(
         config: WorkersConfig,
         devices: DeviceSet,
-        replicator: Replicator,
-        updater: Updater,
-        expirer: Expirer,
+        set: WorkerSet,
+        clock: Clock,
         tasks: &Tasks,
         shutdown: Shutdown,
     ) -> Arc<Workers> {
+        set.replicator.admit_all();
         let workers = Arc::new(Workers {
             config,
             devices,
-            replicator,
-            updater,
-            expirer,
+            set,
+            clock,
+            ledger: Ledger::default(),
             running: tokio::sync::Mutex::new(()),
             replicate_now: Notify::new(),
             update_now: Notify::new(),
@@ -97,24 +133,78 @@ impl Workers {
         run("replicator probe", Box::pin(workers.clone().probe()));
         run("updater", Box::pin(workers.clone().update()));
         run("expirer", Box::pin(workers.clone().expire()));
+        run("reclaimer", Box::pin(workers.clone().reclaim()));
+        run("reaper", Box::pin(workers.clone().reap()));
+        run("reconciler", Box::pin(workers.clone().reconcile()));
+        run("device gauges", Box::pin(workers.clone().gauges()));
+        run("auditor", Box::pin(workers.clone().audit()));
         workers
     }
 
     /// One full round of everything, now.
     pub async fn pass(&self) -> FullReport {
         let _alone = self.running.lock().await;
-        let updates_before = self.updater.pass().await;
+        let set = &self.set;
+        let updates_before = self.noted("updater", set.updater.pass()).await;
         let replication = self.replicate_once().await;
-        let expired = self.expirer.pass().await;
-        let updates_after = self.updater.pass().await;
+        let expired = self.noted("expirer", set.expirer.pass()).await;
+        let reconciled = self.noted("reconciler", set.reconciler.pass()).await;
+        let reaped = self.noted("reaper", set.reaper.pass()).await;
+        let reclaimed = self.noted("reclaimer", set.reclaimer.pass()).await;
+        let updates_after = self.noted("updater", set.updater.pass()).await;
         let remaining: u64 = replication.devices.values().map(|device| device.remaining).sum();
         FullReport {
             complete: replication.complete && remaining == 0 && updates_after.waiting == 0,
             replication,
             expired,
+            reconciled,
+            reaped,
+            reclaimed,
             updates_before,
             updates_after,
         }
+    }
+
+    /// One full round of one worker, now; its report. `None`: there is no such worker.
+    pub async fn pass_of(&self, worker: &str) -> Option<serde_json::Value> {
+        let _alone = self.running.lock().await;
+        let set = &self.set;
+        let report = match worker {
+            "replicator" => serde_json::to_value(self.replicate_once().await),
+            "updater" => serde_json::to_value(self.noted("updater", set.updater.pass()).await),
+            "expirer" => serde_json::to_value(self.noted("expirer", set.expirer.pass()).await),
+            "reclaimer" => serde_json::to_value(self.noted("reclaimer", set.reclaimer.pass()).await),
+            "reaper" => serde_json::to_value(self.noted("reaper", set.reaper.pass()).await),
+            "reconciler" => serde_json::to_value(self.noted("reconciler", set.reconciler.pass()).await),
+            "auditor" => {
+                let report = self.noted("auditor", set.auditor.pass()).await;
+                if report.damaged > report.repaired {
+                    self.replicate_soon();
+                }
+                serde_json::to_value(report)
+            }
+            _ => return None,
+        };
+        report.ok()
+    }
+
+    /// The devices in numbers, and what each worker did last.
+    pub async fn status(&self) -> NodeStatus {
+        status::look(&self.devices, &self.ledger, self.clock.now()).await
+    }
+
+    /// What each worker did last.
+    pub fn last_passes(&self) -> BTreeMap<&'static str, LastPass> {
+        self.ledger.all()
+    }
+
+    /// Runs a pass and writes down how it went.
+    async fn noted<T: Serialize>(&self, worker: &'static str, pass: impl Future<Output = T>) -> T {
+        let begun = Instant::now();
+        let report = pass.await;
+        self.ledger
+            .note(worker, self.clock.now(), begun.elapsed(), &report);
+        report
     }
 
     /// A round of the replicator soon: after a reload of the rings, for example.
@@ -128,15 +218,15 @@ impl Workers {
     }
 
     async fn replicate_once(&self) -> PassReport {
-        let devices = self.devices.clone();
+        let (devices, replicator) = (self.devices.clone(), self.set.replicator.clone());
         // A disk that was mounted meanwhile takes part again.
-        if tokio::task::spawn_blocking(move || devices.reopen_missing())
+        if tokio::task::spawn_blocking(move || devices.reopen_missing(|device| replicator.admit(device)))
             .await
             .is_err()
         {
             tracing::error!("looking for mounted devices failed");
         }
-        let report = self.replicator.pass().await;
+        let report = self.noted("replicator", self.set.replicator.pass()).await;
         self.unreachable
             .lock()
             .unwrap_or_else(PoisonError::into_inner)
@@ -168,7 +258,7 @@ impl Workers {
                 .unwrap_or_else(PoisonError::into_inner)
                 .clone();
             for name in silent {
-                if self.replicator.answers(&name).await {
+                if self.set.replicator.answers(&name).await {
                     self.unreachable
                         .lock()
                         .unwrap_or_else(PoisonError::into_inner)
@@ -186,21 +276,64 @@ impl Workers {
                 () = tokio::time::sleep(pause) => {}
                 () = self.update_now.notified() => {}
             }
-            self.updater.tick().await;
+            self.noted("updater", self.set.updater.tick()).await;
         }
     }
 
     async fn expire(self: Arc<Self>) {
         loop {
             tokio::time::sleep(Duration::from_millis(self.config.expire_interval_ms)).await;
-            if self.expirer.pass().await.expired > 0 {
+            let report = self.noted("expirer", self.set.expirer.pass()).await;
+            if report.expired > 0 {
                 self.update_now.notify_one();
+            }
+        }
+    }
+
+    async fn reclaim(self: Arc<Self>) {
+        loop {
+            tokio::time::sleep(Duration::from_millis(self.config.reclaim_interval_ms)).await;
+            self.noted("reclaimer", self.set.reclaimer.pass()).await;
+        }
+    }
+
+    async fn gauges(self: Arc<Self>) {
+        loop {
+            status::publish(&self.status().await);
+            tokio::time::sleep(GAUGE_INTERVAL).await;
+        }
+    }
+
+    async fn reap(self: Arc<Self>) {
+        loop {
+            tokio::time::sleep(Duration::from_millis(self.config.reap_interval_ms)).await;
+            self.noted("reaper", self.set.reaper.pass()).await;
+        }
+    }
+
+    async fn reconcile(self: Arc<Self>) {
+        loop {
+            tokio::time::sleep(Duration::from_millis(self.config.reconcile_interval_ms)).await;
+            let report = self.noted("reconciler", self.set.reconciler.pass()).await;
+            if report.moved > 0 {
+                self.update_soon();
+            }
+        }
+    }
+
+    /// A round that a restart cut off goes on where it was.
+    async fn audit(self: Arc<Self>) {
+        loop {
+            tokio::time::sleep(Duration::from_millis(self.config.audit_interval_ms)).await;
+            let report = self.noted("auditor", self.set.auditor.paced_pass()).await;
+            if report.damaged > report.repaired {
+                self.replicate_soon();
             }
         }
     }
 }
 
-/// `POST /martlet/pass`: one full round of everything, answered with its report as JSON.
+/// `POST /martlet/pass`: one full round of everything, or of `?worker=NAME`, answered with its report as JSON.
 pub struct PassEndpoint(pub Arc<Workers>);
 
 impl Handler for PassEndpoint {
@@ -210,11 +343,37 @@ impl Handler for PassEndpoint {
                 return respond::empty(StatusCode::METHOD_NOT_ALLOWED);
             }
             let workers = self.0.clone();
+            let worker = request
+                .uri()
+                .query()
+                .and_then(|query| query.strip_prefix("worker="))
+                .map(str::to_owned);
             // In its own task: a caller that leaves does not stop a round midway.
-            match tokio::spawn(async move { workers.pass().await }).await {
-                Ok(report) => respond::json(StatusCode::OK, &report),
+            let report = tokio::spawn(async move {
+                match worker {
+                    Some(worker) => workers.pass_of(&worker).await,
+                    None => serde_json::to_value(workers.pass().await).ok(),
+                }
+            });
+            match report.await {
+                Ok(Some(report)) => respond::json(StatusCode::OK, &report),
+                Ok(None) => respond::text(StatusCode::BAD_REQUEST, "no such worker"),
                 Err(_) => respond::empty(StatusCode::INTERNAL_SERVER_ERROR),
             }
+        })
+    }
+}
+
+/// `GET /martlet/status`: the devices in numbers and the last passes, as JSON.
+pub struct StatusEndpoint(pub Arc<Workers>);
+
+impl Handler for StatusEndpoint {
+    fn call(&self, request: Request) -> BoxFuture<'_, Response> {
+        Box::pin(async move {
+            if request.method() != Method::GET {
+                return respond::empty(StatusCode::METHOD_NOT_ALLOWED);
+            }
+            respond::json(StatusCode::OK, &self.0.status().await)
         })
     }
 }

@@ -18,6 +18,7 @@ mod config;
 mod container;
 mod device;
 mod error;
+mod graves;
 mod index;
 mod marker;
 mod object;
@@ -33,6 +34,7 @@ pub use container::{
 };
 pub use device::Device;
 pub use error::{OpenError, StorageError, Unavailable};
+pub use graves::{Buried, Grave, GravesPage, Stray};
 pub use object::{DeleteObject, DeleteOutcome, OpenObject, PostOutcome, PutObject, PutOutcome};
 pub use outbox::OutboxId;
 pub use set::DeviceSet;

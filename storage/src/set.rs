@@ -3,7 +3,10 @@
 use crate::config::DeviceConfig;
 use crate::device::Device;
 use crate::error::Unavailable;
+use std::path::PathBuf;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+
+const IN_DOUBT: &str = "it was away while deletions were forgotten, and is being compared";
 
 /// Every device that the configuration names. Clones share them.
 #[derive(Clone, Debug)]
@@ -37,9 +40,25 @@ impl DeviceSet {
             reason: reason.to_owned(),
         };
         match self.lock().iter().find(|entry| entry.name == name) {
-            Some(entry) => entry.state.clone().map_err(|reason| unavailable(&reason)),
+            Some(entry) => match &entry.state {
+                Ok(device) if device.is_in_doubt() => Err(unavailable(IN_DOUBT)),
+                state => state.clone().map_err(|reason| unavailable(&reason)),
+            },
             None => Err(unavailable("this node has no device of that name")),
         }
+    }
+
+    /// The open device of this name, also one that is in doubt: for those who settle the doubt.
+    pub fn get_in_doubt(&self, name: &str) -> Option<Device> {
+        let entries = self.lock();
+        let entry = entries.iter().find(|entry| entry.name == name)?;
+        entry.state.clone().ok()
+    }
+
+    /// Every device with its folder: open, or why not.
+    pub fn states(&self) -> Vec<(String, PathBuf, Result<Device, String>)> {
+        let state = |entry: &Entry| (entry.name.clone(), entry.config.path.clone(), entry.state.clone());
+        self.lock().iter().map(state).collect()
     }
 
     /// All names, open or not.
@@ -47,15 +66,21 @@ impl DeviceSet {
         self.lock().iter().map(|entry| entry.name.clone()).collect()
     }
 
-    /// The open devices.
+    /// The open devices, but for those in doubt.
     pub fn iter(&self) -> impl Iterator<Item = (String, Device)> {
+        self.iter_all().filter(|(_, device)| !device.is_in_doubt())
+    }
+
+    /// The open devices, those in doubt too.
+    pub fn iter_all(&self) -> impl Iterator<Item = (String, Device)> + use<> {
         let open = |entry: &Entry| Some((entry.name.clone(), entry.state.clone().ok()?));
         let all: Vec<_> = self.lock().iter().filter_map(open).collect();
         all.into_iter()
     }
 
-    /// Tries again to open what is not open (a disk was mounted meanwhile); how many came. Blocks.
-    pub fn reopen_missing(&self) -> usize {
+    /// Tries again to open what is not open (a disk was mounted meanwhile); how many came. Each is shown to `admit`
+    /// before anybody may use it. Blocks.
+    pub fn reopen_missing(&self, admit: impl Fn(&Device)) -> usize {
         let missing = |entry: &Entry| {
             entry
                 .state
@@ -66,9 +91,12 @@ impl DeviceSet {
         let mut opened = 0;
         for (name, config) in missing {
             // Opened outside the lock: others go on using their devices meanwhile.
-            if let Ok(device) = Device::open(config)
-                && let Some(entry) = self.lock().iter_mut().find(|entry| entry.name == name)
-            {
+            if let Ok(device) = Device::open(config) {
+                admit(&device);
+                let mut entries = self.lock();
+                let Some(entry) = entries.iter_mut().find(|entry| entry.name == name) else {
+                    continue;
+                };
                 tracing::info!(device = name, "device is open again");
                 entry.state = Ok(device);
                 opened += 1;
@@ -79,7 +107,7 @@ impl DeviceSet {
 
     /// Closes all devices, each after its queued commits.
     pub async fn close(&self) {
-        for (_, device) in self.iter() {
+        for (_, device) in self.iter_all() {
             device.close().await;
         }
     }

@@ -9,6 +9,7 @@ use martlet_ring::Ring;
 pub struct Placement {
     ring: Ring,
     salt: HashSalt,
+    policy: u16,
     nodes: Vec<String>,
 }
 
@@ -23,7 +24,13 @@ pub struct Copy {
 }
 
 impl Placement {
+    /// Of objects under policy 0.
     pub fn of(cluster: &Cluster) -> Placement {
+        Self::with_ring(cluster, "object", 0)
+    }
+
+    /// By another ring: of accounts, containers, or objects under another policy.
+    pub fn with_ring(cluster: &Cluster, ring: &str, policy: u16) -> Placement {
         let text =
             std::fs::read_to_string(cluster.node_folder(1).join("node.toml")).expect("node.toml is there");
         let config: toml::Table = text.parse().expect("node.toml is TOML");
@@ -32,18 +39,35 @@ impl Placement {
             prefix: text("hash_path_prefix"),
             suffix: text("hash_path_suffix"),
         };
-        let bytes = std::fs::read(cluster.data().join("rings/object.ring.gz")).expect("the ring is there");
+        let file = cluster.data().join(format!("rings/{ring}.ring.gz"));
+        let bytes = std::fs::read(file).expect("the ring is there");
         let ring = martlet_ring::file::read(&bytes).expect("the ring is one");
         Placement {
             ring,
             salt,
+            policy,
             nodes: (1..=NODES).map(|number| cluster.node_address(number)).collect(),
         }
     }
 
     /// The nodes (from 1) that hold an object, in the ring's order.
     pub fn primaries(&self, account: &str, container: &str, object: &str) -> Vec<usize> {
-        let partition = self.partition(account, container, object);
+        self.holders(self.partition(account, container, object))
+    }
+
+    /// The nodes that hold a container, when this is the ring of containers.
+    pub fn container_primaries(&self, account: &str, container: &str) -> Vec<usize> {
+        let hash = self.salt.hash(account, Some(container), None);
+        self.holders(self.ring.partition(&hash))
+    }
+
+    /// The nodes that hold an account, when this is the ring of accounts.
+    pub fn account_primaries(&self, account: &str) -> Vec<usize> {
+        let hash = self.salt.hash(account, None, None);
+        self.holders(self.ring.partition(&hash))
+    }
+
+    fn holders(&self, partition: u32) -> Vec<usize> {
         let number =
             |device: &&martlet_ring::Device| device.device[1..].parse().expect("devices are d1 to d4");
         self.ring.primaries(partition).iter().map(number).collect()
@@ -58,8 +82,9 @@ impl Placement {
     pub async fn copy(&self, number: usize, account: &str, container: &str, object: &str) -> Copy {
         let partition = self.partition(account, container, object);
         let target = format!("/d{number}/{partition}/{account}/{container}/{object}");
+        let policy = self.policy.to_string();
         let headers = [
-            ("x-backend-storage-policy-index", "0"),
+            ("x-backend-storage-policy-index", policy.as_str()),
             ("x-backend-martlet-server", "object"),
         ];
         let answer = request(&self.nodes[number - 1], "GET", &target, &headers, "")

@@ -182,6 +182,73 @@ impl Cluster {
         report
     }
 
+    /// One full round of one worker on every node; its reports.
+    pub fn pass_of(&self, worker: &str) -> Vec<serde_json::Value> {
+        let (ended_well, text) = self.martlet(&["pass", "--worker", worker]);
+        assert!(ended_well, "{text}");
+        let report = |line: &str| serde_json::from_str(line.split_once(": ")?.1).ok();
+        text.lines().filter_map(report).collect()
+    }
+
+    /// Runs a command of an operator on this cluster; whether it ended well, and what it printed.
+    pub fn martlet(&self, arguments: &[&str]) -> (bool, String) {
+        let output = Command::new(env!("CARGO_BIN_EXE_martlet"))
+            .args(arguments)
+            .arg("--data")
+            .arg(&self.data)
+            .output()
+            .expect("the binary starts");
+        let text = String::from_utf8_lossy(&output.stdout).into_owned();
+        let errors = String::from_utf8_lossy(&output.stderr);
+        (output.status.success(), text + &errors)
+    }
+
+    /// Stops a process where it stands, and lets it go on.
+    pub fn pause_node(&self, number: usize) {
+        let pid = self.node_pid(number).expect("the node wrote its pid");
+        send_signal(pid, rustix::process::Signal::STOP);
+    }
+
+    pub fn resume_node(&self, number: usize) {
+        let pid = self.node_pid(number).expect("the node wrote its pid");
+        send_signal(pid, rustix::process::Signal::CONT);
+    }
+
+    /// Puts an empty, formatted disk in the place of a killed node's.
+    pub fn replace_disk(&self, number: usize) {
+        let folder = self.node_folder(number);
+        std::fs::remove_dir_all(folder.join("disk")).expect("the disk is there");
+        std::fs::create_dir(folder.join("disk")).expect("a new disk");
+        let output = Command::new(env!("CARGO_BIN_EXE_martlet"))
+            .args(["format", "--config"])
+            .arg(folder.join("node.toml"))
+            .output()
+            .expect("the binary starts");
+        assert!(
+            output.status.success(),
+            "{}",
+            String::from_utf8_lossy(&output.stderr)
+        );
+    }
+
+    /// Changes a worker's setting of every node, from the next start on.
+    pub fn set_worker(&self, key: &str, value: toml::Value) {
+        for number in 1..=NODES {
+            let path = self.node_folder(number).join("node.toml");
+            let text = std::fs::read_to_string(&path).expect("node.toml is there");
+            let mut config: toml::Table = text.parse().expect("node.toml is TOML");
+            let storage = config["storage"].as_table_mut().expect("a table");
+            let workers = storage
+                .entry("workers")
+                .or_insert_with(|| toml::Table::new().into());
+            workers
+                .as_table_mut()
+                .expect("a table")
+                .insert(key.to_owned(), value.clone());
+            std::fs::write(&path, config.to_string()).expect("node.toml is written");
+        }
+    }
+
     /// Asks for the end and waits for it. Returns how long it took.
     pub fn stop(&mut self) -> Duration {
         let Some(mut child) = self.child.take() else {

@@ -10,8 +10,9 @@ use martlet_protocol::policy::PolicyIndex;
 use martlet_protocol::record::{ObjectMeta, ObjectRecord};
 use martlet_protocol::timestamp::Timestamp;
 use martlet_replicator::{
-    DeviceReport, Expirer, ExpirerConfig, PassReport, ReplicationServer, Replicator, ReplicatorConfig, Rings,
-    Updater, UpdaterConfig,
+    Auditor, AuditorConfig, DeviceReport, Expirer, ExpirerConfig, Neighbours, PassReport, Reaper,
+    ReaperConfig, Reclaimer, ReclaimerConfig, Reconciler, ReplicationServer, Replicator, ReplicatorConfig,
+    Rings, Updater, UpdaterConfig, WorkerSet,
 };
 use martlet_ring::{Device as Node, Ring, RingParts, RingSet, Row as RingRow};
 use martlet_service::{
@@ -53,7 +54,28 @@ pub struct TestNode {
     pub replicator: Replicator,
     pub updater: Updater,
     pub expirer: Expirer,
+    pub reclaimer: Reclaimer,
+    pub auditor: Auditor,
+    pub reaper: Reaper,
+    pub reconciler: Reconciler,
 }
+
+impl TestNode {
+    pub fn set(&self) -> WorkerSet {
+        WorkerSet {
+            replicator: self.replicator.clone(),
+            updater: self.updater.clone(),
+            expirer: self.expirer.clone(),
+            reclaimer: self.reclaimer.clone(),
+            auditor: self.auditor.clone(),
+            reaper: self.reaper.clone(),
+            reconciler: self.reconciler.clone(),
+        }
+    }
+}
+
+/// Deletions are kept so long in these tests, seconds.
+pub const RECLAIM_AGE: u64 = 100_000;
 
 /// Stands where container and account servers stand: writes down what it is told.
 #[derive(Default)]
@@ -96,6 +118,34 @@ impl Handler for NodeHandler {
             }
             respond::empty(status)
         })
+    }
+}
+
+/// Three devices hold everything; the one of this id is not in the ring.
+pub fn ring_set_without(ports: &[u16], id: usize) -> RingSet {
+    let others: Vec<usize> = (0..NODES).filter(|other| *other != id).collect();
+    let make = || {
+        let device = |other: &usize| Node {
+            id: *other as u32,
+            ..Node::at("127.0.0.1", ports[*other], &format!("d{other}"))
+        };
+        let devices = (0..NODES)
+            .map(|slot| others.iter().find(|other| **other == slot).map(device))
+            .collect();
+        let row = |other: &usize| RingRow::Narrow(vec![*other as u16; 1 << PART_POWER]);
+        Ring::new(RingParts {
+            part_power: PART_POWER,
+            devices,
+            rows: others.iter().map(row).collect(),
+            version: None,
+            next_part_power: None,
+        })
+        .unwrap()
+    };
+    RingSet {
+        account: make(),
+        container: make(),
+        objects: BTreeMap::from([(POLICY, make())]),
     }
 }
 
@@ -222,6 +272,7 @@ impl Cluster {
         let replicator = Replicator::new(
             ReplicatorConfig {
                 addresses: addresses.clone(),
+                reclaim_age_secs: RECLAIM_AGE,
                 ..ReplicatorConfig::default()
             },
             devices.clone(),
@@ -230,24 +281,46 @@ impl Cluster {
             clock.clone(),
             salt.clone(),
         );
+        replicator.admit_all();
         let updater = Updater::new(
             UpdaterConfig::default(),
             devices.clone(),
             rings.clone(),
-            client,
+            client.clone(),
             clock.clone(),
             salt.clone(),
         );
         let expirer = Expirer::new(
             ExpirerConfig {
-                addresses,
+                addresses: addresses.clone(),
                 ..ExpirerConfig::default()
             },
             devices.clone(),
-            rings,
-            clock,
-            salt,
+            rings.clone(),
+            clock.clone(),
+            salt.clone(),
         );
+        let neighbours = Neighbours::new(addresses, client, 10_000);
+        let reclaimer = Reclaimer::new(
+            ReclaimerConfig {
+                reclaim_age_secs: RECLAIM_AGE,
+                ..ReclaimerConfig::default()
+            },
+            neighbours.clone(),
+            devices.clone(),
+            rings.clone(),
+            clock.clone(),
+        );
+        let reaper = Reaper::new(
+            ReaperConfig::default(),
+            neighbours.clone(),
+            devices.clone(),
+            rings.clone(),
+            clock.clone(),
+            salt.clone(),
+        );
+        let reconciler = Reconciler::new(neighbours, devices.clone(), rings, clock, salt);
+        let auditor = Auditor::new(AuditorConfig::default(), devices.clone(), replicator.clone());
         TestNode {
             name,
             port,
@@ -256,6 +329,10 @@ impl Cluster {
             replicator,
             updater,
             expirer,
+            reclaimer,
+            auditor,
+            reaper,
+            reconciler,
         }
     }
 
@@ -454,6 +531,11 @@ impl Cluster {
 
     /// Turns one bit of every body that lies in a file of its own. Returns how many there were.
     pub fn damage_body_files(&self, id: usize) -> usize {
+        // A body that is just being moved to its place would be met twice.
+        let incoming = self.nodes[id].path.join("incoming");
+        while std::fs::read_dir(&incoming).unwrap().next().is_some() {
+            std::thread::yield_now();
+        }
         let mut damaged = 0;
         let mut folders = vec![
             self.nodes[id].path.join("bodies"),

@@ -1,5 +1,6 @@
 //! Several real devices, each behind its own replication server: what one missed comes back, what lies astray goes home.
 
+mod auditing;
 mod cluster;
 mod containers;
 mod convergence;
@@ -7,4 +8,5 @@ mod expiry;
 mod handoffs;
 mod owed_rows;
 mod pulls;
+mod reclaiming;
 mod workers;

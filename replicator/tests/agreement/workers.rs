@@ -19,9 +19,8 @@ fn spawn(
     Workers::spawn(
         config,
         node.devices.clone(),
-        node.replicator.clone(),
-        node.updater.clone(),
-        node.expirer.clone(),
+        node.set(),
+        cluster.clock.clone(),
         tasks,
         shutdown,
     )

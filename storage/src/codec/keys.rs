@@ -90,6 +90,35 @@ pub(crate) fn read_expiry(key: &[u8]) -> Option<(u64, PolicyIndex, PathHash)> {
     Some((u64::from_be_bytes(*secs), policy, hash))
 }
 
+/// space, second, hash, name of the row (empty: the record itself)
+pub(crate) fn grave(space: SpaceKey, secs: u64, hash: PathHash, name: &str) -> Vec<u8> {
+    [&space[..], &secs.to_be_bytes(), &hash.0, name.as_bytes()].concat()
+}
+
+pub(crate) fn read_grave(key: &[u8]) -> Option<(Space, u64, PathHash, &str)> {
+    let (space, rest) = key.split_first_chunk::<3>()?;
+    let (secs, rest) = rest.split_first_chunk::<8>()?;
+    let (hash, name) = rest.split_first_chunk::<16>()?;
+    let space = match space[0] {
+        OBJECTS => Space::Objects(PolicyIndex(u16::from_be_bytes([space[1], space[2]]))),
+        CONTAINERS => Space::Containers,
+        ACCOUNTS => Space::Accounts,
+        _ => return None,
+    };
+    let name = std::str::from_utf8(name).ok()?;
+    Some((space, u64::from_be_bytes(*secs), PathHash(*hash), name))
+}
+
+/// hash of the container, name of the row (empty: any row may be one)
+pub(crate) fn stray(hash: PathHash, name: &str) -> Vec<u8> {
+    [&hash.0, name.as_bytes()].concat()
+}
+
+pub(crate) fn read_stray(key: &[u8]) -> Option<(PathHash, &str)> {
+    let (hash, name) = key.split_first_chunk::<16>()?;
+    Some((PathHash(*hash), std::str::from_utf8(name).ok()?))
+}
+
 /// space, sequence
 pub(crate) fn change(space: SpaceKey, sequence: u64) -> [u8; 11] {
     let mut key = [0; 11];
@@ -128,6 +157,16 @@ pub(crate) fn trimmed(space: SpaceKey) -> [u8; 4] {
     [b't', space[0], space[1], space[2]]
 }
 
+/// The newest deletion that was forgotten here because all had it.
+pub(crate) const RECLAIMED: &[u8] = b"reclaimed";
+/// The moment up to which this device has learnt of every deletion.
+pub(crate) const CAUGHT_UP: &[u8] = b"caught-up";
+
+/// Where a worker that goes round and round has got to.
+pub(crate) fn place(worker: &str) -> Vec<u8> {
+    [b"w", worker.as_bytes()].concat()
+}
+
 /// Sequence and counts of the device.
 pub(crate) const COUNTERS: &[u8] = b"counters";
 
@@ -146,9 +185,13 @@ mod tests {
     #[test]
     fn keys_read_back() {
         let (policy, hash) = (PolicyIndex(258), PathHash([7; 16]));
+        assert_eq!(read_stray(&stray(hash, "é")), Some((hash, "é")));
+        assert_eq!(read_stray(&[1; 15]), None);
         assert_eq!(read_object(&object(policy, hash)), Some((policy, hash)));
         assert_eq!(read_expiry(&expiry(99, policy, hash)), Some((99, policy, hash)));
         for each in [Space::Objects(policy), Space::Containers, Space::Accounts] {
+            let key = grave(space(each), 12, hash, "n");
+            assert_eq!(read_grave(&key), Some((each, 12, hash, "n")));
             let key = container(each, hash);
             assert_eq!(
                 key.and_then(|key| read_container(&key)),
@@ -157,6 +200,7 @@ mod tests {
         }
         for bad in [&[][..], &[1], &[9; 17], &[0; 40]] {
             assert_eq!((read_object(bad), read_container(bad)), (None, None));
+            assert_eq!(read_grave(&bad[..bad.len().min(20)]), None);
         }
     }
 

@@ -9,6 +9,7 @@ use crate::error::StorageError;
 use crate::index::{Family, Index, Tier};
 use bytes::Bytes;
 use martlet_protocol::hash::PathHash;
+use martlet_protocol::timestamp::Timestamp;
 use rocksdb::WriteBatch;
 use std::collections::{HashMap, HashSet};
 
@@ -72,6 +73,8 @@ pub(crate) struct Effects {
     pub(crate) quarantine: Vec<(QuarantinedBody, QuarantineNote)>,
     /// The earliest second at which something new expires.
     pub(crate) earliest_expiry: Option<u64>,
+    /// The newest deletion that was forgotten.
+    pub(crate) reclaimed: Option<Timestamp>,
     /// Values that could not be read and are to be taken out.
     pub(crate) suspects: Vec<(Family, Vec<u8>)>,
 }

@@ -114,5 +114,8 @@ impl Shared {
         if let Some(secs) = effects.earliest_expiry {
             self.expiry_floor.lower(secs);
         }
+        if let Some(newest) = effects.reclaimed {
+            self.reclaimed.fetch_max(newest.raw(), Ordering::AcqRel);
+        }
     }
 }

@@ -185,12 +185,21 @@ impl Batch<'_> {
     ) {
         if let Some(old) = &old {
             self.flip_digest(at.space, at.hash, &fingerprint::container(old));
+            if old.record.is_deleted() {
+                self.level_grave(at.space, at.hash, "", old.record.delete_timestamp);
+            }
+        }
+        if let (Some(old), Some(new)) = (&old, &new) {
+            self.note_policy(at, old, new);
         }
         match new {
             None => self.delete(Family::Containers, &at.bytes),
             Some(new) => {
                 self.flip_digest(at.space, at.hash, &fingerprint::container(&new));
                 self.mark_changed(at.space, at.hash);
+                if new.record.is_deleted() {
+                    self.dig_grave(at.space, at.hash, "", new.record.delete_timestamp);
+                }
                 self.put(Family::Containers, &at.bytes, new.encode(&at.bytes));
             }
         }

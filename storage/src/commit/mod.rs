@@ -11,12 +11,14 @@
 pub(crate) mod batch;
 mod committer;
 pub(crate) mod containers;
+pub(crate) mod graves;
 pub(crate) mod objects;
 pub(crate) mod outbox;
 pub(crate) mod quarantine;
 mod queue;
 pub(crate) mod recount;
 pub(crate) mod rows;
+pub(crate) mod strays;
 
 pub(crate) use committer::run;
 pub(crate) use queue::{CommitQueue, Kind, Slot};

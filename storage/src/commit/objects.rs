@@ -28,7 +28,7 @@ impl ObjectKey {
         keys::object(self.policy, self.hash)
     }
 
-    fn space(self) -> Space {
+    pub(super) fn space(self) -> Space {
         Space::Objects(self.policy)
     }
 }
@@ -241,6 +241,9 @@ impl Batch<'_> {
         if let Some(old) = &old {
             self.flip_digest(at.space(), at.hash, &fingerprint::object(&old.record));
             self.count_object(&old.record, -1);
+            if old.record.is_tombstone() {
+                self.level_grave(at.space(), at.hash, "", old.record.timestamp);
+            }
             if let Some(secs) = old.record.delete_at() {
                 self.delete(Family::Expiries, &keys::expiry(secs, at.policy, at.hash));
             }
@@ -268,6 +271,9 @@ impl Batch<'_> {
         }
         self.flip_digest(at.space(), at.hash, &fingerprint::object(&new.record));
         self.count_object(&new.record, 1);
+        if new.record.is_tombstone() {
+            self.dig_grave(at.space(), at.hash, "", new.record.timestamp);
+        }
         if let Some(secs) = new.record.delete_at() {
             let expiry = keys::expiry(secs, at.policy, at.hash);
             self.put(Family::Expiries, &expiry, Bytes::new());

@@ -49,6 +49,32 @@ impl Batch<'_> {
         Ok(true)
     }
 
+    /// The copy that was looked at goes, its body is put aside; a tombstone just goes.
+    pub(crate) fn set_aside(
+        &mut self,
+        at: ObjectKey,
+        newest: Timestamp,
+        reason: String,
+    ) -> Result<bool, StorageError> {
+        let Some(old) = self.object(at)?.filter(|old| old.record.newest() == newest) else {
+            return Ok(false);
+        };
+        let aside = match old.location {
+            Location::Nowhere => None,
+            Location::File { id, .. } => Some(QuarantinedBody::File(id)),
+            Location::Inline { .. } => {
+                let key = keys::body(at.policy, at.hash, old.record.timestamp);
+                // A body that is gone leaves nothing to put aside but the note.
+                let bytes = self.get(Family::Bodies, &key, <[u8]>::to_vec)?;
+                Some(QuarantinedBody::Bytes(bytes.unwrap_or_default()))
+            }
+        };
+        let note = note_of(&old, reason);
+        self.replace_object(at, Some(old), None, None);
+        self.effects.quarantine.extend(aside.map(|aside| (aside, note)));
+        Ok(true)
+    }
+
     /// A value that cannot be decoded goes, with what hangs on it; sums over it are taken anew. Runs in a batch of its
     /// own: it scans the index.
     pub(crate) fn quarantine_record(&mut self, family: Family, key: &[u8]) -> Result<(), StorageError> {

@@ -6,7 +6,7 @@ use crate::codec::container::StoredContainer;
 use crate::codec::fingerprint::{self, Fingerprint};
 use crate::codec::object::StoredObject;
 use crate::codec::{keys, row as row_codec, update};
-use crate::container::Space;
+use crate::container::{Row, Space};
 use crate::error::StorageError;
 use crate::index::{Family, Index, Tier, for_each};
 use martlet_protocol::policy::PolicyIndex;
@@ -15,6 +15,8 @@ use std::collections::HashMap;
 
 /// Stands in the default family while everything must be summed anew at the next start.
 pub(crate) const WANTED: &[u8] = b"recount";
+/// Stands in the default family once deletions and strays are listed: devices of before are summed anew once.
+pub(crate) const LISTED: &[u8] = b"graves-listed";
 /// How far sequences jump when some may have been lost with the log: none is ever given twice.
 const SEQUENCE_JUMP: u64 = 1 << 32;
 /// Bytes of changes written at once while everything is summed anew.
@@ -114,12 +116,13 @@ pub(crate) fn everything(index: &Index) -> Result<Counters, StorageError> {
         sequence: known.sequence.saturating_add(SEQUENCE_JUMP),
         ..Counters::default()
     };
-    for family in [Family::Digests, Family::Expiries] {
+    for family in [Family::Digests, Family::Expiries, Family::Graves, Family::Strays] {
         index.batch_delete_range(&mut writer.batch, family, &[], END);
     }
     writer.flush(false)?;
 
     let mut digests: HashMap<[u8; 5], Fingerprint> = HashMap::new();
+    let mut policies: HashMap<[u8; 17], PolicyIndex> = HashMap::new();
     for_each(index, Family::Objects, &[], None, |key, value| {
         let place = keys::read_object(key);
         let (Some((policy, hash)), Ok(stored)) = (place, StoredObject::decode(key, value)) else {
@@ -134,7 +137,16 @@ pub(crate) fn everything(index: &Index) -> Result<Counters, StorageError> {
         let fingerprint = fingerprint::object(&stored.record);
         fingerprint::xor(digests.entry(digest).or_default(), &fingerprint);
         match &stored.record.data {
-            None => counters.tombstones += 1,
+            None => {
+                counters.tombstones += 1;
+                let grave = keys::grave(
+                    keys::space(Space::Objects(policy)),
+                    stored.record.timestamp.secs(),
+                    hash,
+                    "",
+                );
+                writer.put(Family::Graves, &grave, &[])?;
+            }
             Some(data) => {
                 counters.objects += 1;
                 counters.bytes = counters.bytes.saturating_add_unsigned(data.length);
@@ -162,18 +174,46 @@ pub(crate) fn everything(index: &Index) -> Result<Counters, StorageError> {
         if let Some((space, hash)) = keys::read_container(key) {
             let digest = keys::digest(keys::space(space), hash.prefix());
             fingerprint::xor(digests.entry(digest).or_default(), &fingerprint::container(&new));
+            if new.record.is_deleted() {
+                let secs = new.record.delete_timestamp.secs();
+                writer.put(
+                    Family::Graves,
+                    &keys::grave(keys::space(space), secs, hash, ""),
+                    &[],
+                )?;
+            }
+            policies.insert(*place, new.record.policy);
         }
         Ok(true)
     })?;
     for_each(index, Family::Rows, &[], None, |key, value| {
-        if row_codec::decode(key, value).is_err() {
+        let Ok(row) = row_codec::decode(key, value) else {
             writer.delete(Family::Rows, key)?;
+            return Ok(true);
+        };
+        let Some((container, (space, hash))) = key
+            .first_chunk::<17>()
+            .and_then(|container| Some((container, keys::read_container(container)?)))
+        else {
+            return Ok(true);
+        };
+        if row.deleted() {
+            let grave = keys::grave(keys::space(space), row.newest().secs(), hash, row.name());
+            writer.put(Family::Graves, &grave, &[])?;
+        }
+        if let Row::Object(row) = &row
+            && policies
+                .get(container)
+                .is_some_and(|policy| *policy != row.policy)
+        {
+            writer.put(Family::Strays, &keys::stray(hash, &row.name), &[])?;
         }
         Ok(true)
     })?;
     for (key, digest) in &digests {
         writer.put(Family::Digests, key, digest)?;
     }
+    writer.put(Family::Meta, LISTED, &[])?;
     writer.put(Family::Meta, keys::COUNTERS, &counters.encode())?;
     writer.flush(true)?;
     writer.delete(Family::Meta, WANTED)?;

@@ -11,10 +11,10 @@ use martlet_protocol::policy::PolicyIndex;
 use martlet_protocol::record::{ContainerRecord, PolicyStat};
 use martlet_protocol::timestamp::Timestamp;
 use martlet_protocol::update::Update;
-use std::collections::{BTreeSet, HashMap};
+use std::collections::{BTreeMap, HashMap};
 
 impl Batch<'_> {
-    fn row(&mut self, key: &[u8]) -> Result<Option<Row>, StorageError> {
+    pub(super) fn row(&mut self, key: &[u8]) -> Result<Option<Row>, StorageError> {
         match self.get(Family::Rows, key, |value| row_codec::decode(key, value))? {
             None => Ok(None),
             Some(Ok(row)) => Ok(Some(row)),
@@ -61,6 +61,7 @@ impl Batch<'_> {
                 count_row(&mut new, before, -1);
             }
             count_row(&mut new, &after, 1);
+            self.note_row(at, before.as_ref(), &after, new.record.policy);
             let value = row_codec::encode(&key, &after);
             self.put(Family::Rows, &key, value);
         }
@@ -83,24 +84,44 @@ impl Batch<'_> {
         at: ContainerKey,
         rows: &[(String, Timestamp)],
     ) -> Result<usize, StorageError> {
+        self.take_rows(at, rows, Row::deleted)
+    }
+
+    /// Lets rows go, living ones too, that are still as the caller saw them: they are known to be of the past.
+    pub(crate) fn drop_rows(
+        &mut self,
+        at: ContainerKey,
+        rows: &[(String, Timestamp)],
+    ) -> Result<usize, StorageError> {
+        self.take_rows(at, rows, |_| true)
+    }
+
+    fn take_rows(
+        &mut self,
+        at: ContainerKey,
+        rows: &[(String, Timestamp)],
+        may_go: impl Fn(&Row) -> bool,
+    ) -> Result<usize, StorageError> {
         let Some(old) = self.container(at)? else {
             return Ok(0);
         };
         let mut new = old.clone();
-        let mut gone = BTreeSet::new();
+        let mut gone = BTreeMap::new();
         for (name, newest) in rows {
             let key = keys::row(&at.bytes, name);
             match self.row(&key)? {
-                Some(row) if row.deleted() && row.newest() == *newest && !gone.contains(&key) => {
+                Some(row) if may_go(&row) && row.newest() == *newest && !gone.contains_key(&key) => {
                     count_row(&mut new, &row, -1);
-                    gone.insert(key);
+                    gone.insert(key, row);
                 }
                 _ => {}
             }
         }
-        for key in &gone {
+        for (key, row) in &gone {
+            self.forget_row(at, row);
             self.delete(Family::Rows, key);
         }
+        settle_stats(&mut new.record);
         if !gone.is_empty() {
             self.replace_container(at, Some(old), Some(new));
         }

@@ -163,6 +163,11 @@ impl Device {
         self.shared.readers.run(read).await
     }
 
+    /// Copies and records in quarantine.
+    pub fn quarantined(&self) -> u64 {
+        self.shared.files.quarantined.load(Ordering::Relaxed)
+    }
+
     /// The device in numbers. Counts the outbox, so ask seldom.
     pub async fn stats(&self) -> Result<DeviceStats, StorageError> {
         let shared = self.shared.clone();

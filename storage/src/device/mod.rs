@@ -7,6 +7,7 @@
 mod agreement;
 mod containers;
 mod expiry;
+mod graves;
 mod list;
 mod objects;
 mod open;
@@ -22,7 +23,7 @@ use expiry::ExpiryFloor;
 use martlet_protocol::timestamp::Timestamp;
 use space_guard::SpaceGuard;
 use std::path::Path;
-use std::sync::atomic::{AtomicI64, AtomicU64, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicI64, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::thread::JoinHandle;
 
@@ -47,6 +48,11 @@ pub(crate) struct Shared {
     space: SpaceGuard,
     /// Raw form of the moment set by `set_synced_at`.
     synced_at: AtomicU64,
+    /// Raw form of the newest deletion that was forgotten here.
+    pub(crate) reclaimed: AtomicU64,
+    /// Raw form of the moment up to which every deletion was learnt of.
+    pub(crate) caught_up: AtomicU64,
+    pub(crate) in_doubt: AtomicBool,
     /// Taken by the first close: the committer, then the workers.
     threads: Mutex<Option<Threads>>,
 }
@@ -107,6 +113,7 @@ impl Device {
     /// Tells the device that a replication pass begun at this moment was complete. `ZERO`: it may lack something.
     pub fn set_synced_at(&self, at: Timestamp) {
         self.shared.synced_at.store(at.raw(), Ordering::Release);
+        self.set_caught_up(at);
     }
 }
 

@@ -8,14 +8,16 @@ use crate::body::files::Files;
 use crate::codec::keys;
 use crate::codec::object::{FileId, Location, StoredObject};
 use crate::commit::batch::Counters;
+use crate::commit::graves::read_moment;
 use crate::commit::{self, CommitQueue, recount};
 use crate::config::DeviceConfig;
 use crate::error::{OpenError, StorageError};
 use crate::index::{Family, Index, Tier, for_each};
 use crate::marker::{self, Layout};
 use crate::pool::Pool;
+use martlet_protocol::timestamp::Timestamp;
 use rocksdb::WriteBatch;
-use std::sync::atomic::{AtomicI64, AtomicU64};
+use std::sync::atomic::{AtomicBool, AtomicI64, AtomicU64};
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
@@ -48,16 +50,33 @@ pub(super) fn open(config: DeviceConfig) -> Result<Arc<Shared>, OpenError> {
         .get(Tier::Disk, Family::Meta, recount::WANTED)
         .map_err(|error| in_index(error.into()))?
         .is_some();
-    let counters = if damaged || wanted {
-        tracing::warn!(device = name, "sums are taken anew after damage");
-        recount::everything(&index).map_err(in_index)?
-    } else {
-        let stored = index
-            .get(Tier::Disk, Family::Meta, keys::COUNTERS)
-            .map_err(|error| in_index(error.into()))?;
-        stored
-            .and_then(|value| Counters::decode(&value))
-            .unwrap_or_default()
+    let moment = |key: &[u8]| -> Result<Timestamp, OpenError> {
+        let value = index.get(Tier::Disk, Family::Meta, key);
+        let value = value.map_err(|error| in_index(error.into()))?;
+        Ok(value.map(|value| read_moment(&value)).unwrap_or_default())
+    };
+    let (reclaimed, caught_up) = (moment(keys::RECLAIMED)?, moment(keys::CAUGHT_UP)?);
+    let stored = index
+        .get(Tier::Disk, Family::Meta, keys::COUNTERS)
+        .map_err(|error| in_index(error.into()))?
+        .and_then(|value| Counters::decode(&value));
+    let listed = index
+        .get(Tier::Disk, Family::Meta, recount::LISTED)
+        .map_err(|error| in_index(error.into()))?
+        .is_some();
+    let counters = match stored {
+        Some(counters) if listed && !damaged && !wanted => counters,
+        None if !damaged && !wanted => {
+            // Nothing was ever written here: there is nothing to list.
+            let mut batch = WriteBatch::new();
+            index.batch_put(&mut batch, Family::Meta, recount::LISTED, &[]);
+            index.write(batch, false).map_err(in_index)?;
+            Counters::default()
+        }
+        _ => {
+            tracing::warn!(device = name, "sums and lists are taken anew");
+            recount::everything(&index).map_err(in_index)?
+        }
     };
     tidy_bodies(&name, &index, &files, damaged || wanted).map_err(in_index)?;
 
@@ -75,6 +94,9 @@ pub(super) fn open(config: DeviceConfig) -> Result<Arc<Shared>, OpenError> {
         bytes: AtomicI64::new(counters.bytes),
         expiry_floor: ExpiryFloor::new(),
         synced_at: AtomicU64::new(0),
+        reclaimed: AtomicU64::new(reclaimed.raw()),
+        caught_up: AtomicU64::new(caught_up.raw()),
+        in_doubt: AtomicBool::new(false),
         threads: Mutex::new(None),
     });
     let of_committer = shared.clone();

@@ -21,10 +21,12 @@ pub(crate) enum Family {
     Changes,
     Digests,
     Expiries,
+    Graves,
+    Strays,
 }
 
 impl Family {
-    pub(crate) const ALL: [Family; 9] = [
+    pub(crate) const ALL: [Family; 11] = [
         Family::Meta,
         Family::Objects,
         Family::Bodies,
@@ -34,6 +36,8 @@ impl Family {
         Family::Changes,
         Family::Digests,
         Family::Expiries,
+        Family::Graves,
+        Family::Strays,
     ];
 
     fn name(self) -> &'static str {
@@ -47,6 +51,8 @@ impl Family {
             Family::Changes => "changes",
             Family::Digests => "digests",
             Family::Expiries => "expiries",
+            Family::Graves => "graves",
+            Family::Strays => "strays",
         }
     }
 }
