@@ -8,6 +8,7 @@ use crate::steps::paths::allow_reserved_names;
 use http::StatusCode;
 use http::header::{CONTENT_LOCATION, ETAG};
 use http::request::Parts;
+use martlet_protocol::header;
 use martlet_protocol::name::{AccountName, Target};
 use martlet_service::{Body, Request, Response, headers};
 
@@ -53,7 +54,6 @@ impl Follow {
     pub async fn run(mut self, request: Request) -> Result<Response, Box<Response>> {
         let (asked, _) = request.into_parts();
         let mut response = self.ask(asked.clone()).await;
-        let mut current = asked;
         while let Some(link) = self.link_of(&response) {
             let found = link.etag.clone().or_else(|| own_etag(&response));
             if self.promised_etag.is_some() && self.promised_etag != found {
@@ -74,8 +74,8 @@ impl Follow {
             self.last_target = Some(link.location(&self.account));
             self.account = path.account.clone();
             self.promised_etag = link.etag;
-            current = towards(current, Target::Object(path), link.allows_reserved);
-            response = self.ask(current.clone()).await;
+            let onwards = towards(asked.clone(), Target::Object(path), link.allows_reserved);
+            response = self.ask(onwards).await;
         }
         if let (Some(promised), Some(found)) = (&self.promised_etag, own_etag(&response))
             && *promised != found
@@ -112,13 +112,44 @@ fn own_etag(response: &Response) -> Option<String> {
     headers::text(response.headers(), ETAG.as_str()).map(|etag| bare_etag(etag).to_owned())
 }
 
-/// The same request, in the same user's name, to another object.
+/// The same request for another object. Where a step's own link leads, the cluster may go; where a client's leads, only
+/// the client, even when a step asked for the link in the cluster's name: anyone can make a link to anything.
 fn towards(parts: Parts, target: Target, allows_reserved: bool) -> Parts {
     let mut request = Request::from_parts(parts, Body::empty());
     context::retarget(&mut request, target, "");
     if allows_reserved {
         allow_reserved_names(&mut request);
         request.extensions_mut().insert(PreAuthorized);
+    } else if request.extensions_mut().remove::<PreAuthorized>().is_some() {
+        request
+            .headers_mut()
+            .remove(header::X_BACKEND_ALLOW_RESERVED_NAMES);
     }
     request.into_parts().0
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_clients_link_is_followed_with_the_clients_rights_only() {
+        let mut request = Request::new(Body::empty());
+        allow_reserved_names(&mut request);
+        request.extensions_mut().insert(PreAuthorized);
+        let privileged = request.into_parts().0;
+        let target = || Target::parse("a/c/o").unwrap();
+        let onwards = towards(privileged.clone(), target(), false);
+        assert!(onwards.extensions.get::<PreAuthorized>().is_none());
+        assert!(!context::allows_reserved_names(&onwards.headers));
+        let onwards = towards(privileged, target(), true);
+        assert!(onwards.extensions.get::<PreAuthorized>().is_some());
+        let plain = Request::new(Body::empty()).into_parts().0;
+        let onwards = towards(plain.clone(), target(), true);
+        assert!(onwards.extensions.get::<PreAuthorized>().is_some());
+        assert!(context::allows_reserved_names(&onwards.headers));
+        let onwards = towards(plain, target(), false);
+        assert_eq!(onwards.uri.path(), "/v1/a/c/o");
+        assert!(onwards.extensions.get::<PreAuthorized>().is_none());
+    }
 }
