@@ -373,7 +373,7 @@ fn write(core: &Core, request: &Parts, path: &ContainerPath, trans_id: &str) -> 
         common.extend(checks::kept_headers(&request.headers, Kind::Container));
     }
     headers::set(&mut common, header::X_TIMESTAMP, &core.clock.now().internal());
-    let assigned = assign_updates(&account.primaries, placement.replicas, placement.quorum());
+    let assigned = assign_updates(&account.primaries, &placement.primaries, placement.quorum());
     let each = assigned.into_iter().map(|assignment| {
         let mut head = common.clone();
         if !assignment.hosts.is_empty() {

@@ -209,17 +209,26 @@ pub struct UpdateAssignment {
     pub devices: String,
 }
 
-/// Deals the replicas above (a container's, an account's) to the requests below. Each replica is dealt once, and when a
-/// quorum of requests could otherwise leave less than a quorum of replicas told, some twice: with `n` requests of which
-/// any `n - q` may fail, `n - q + quorum(replicas)` are dealt at least.
-pub fn assign_updates(above: &[Arc<Peer>], requests: usize, request_quorum: usize) -> Vec<UpdateAssignment> {
+/// Deals the replicas above (a container's, an account's) to the requests below, one for each of the nodes `below`. Each
+/// replica is dealt once, and when a quorum of requests could otherwise leave less than a quorum of replicas told, some
+/// twice: with `n` requests of which any `n - q` may fail, `n - q + quorum(replicas)` are dealt at least.
+///
+/// A replica goes to the request of its own device, or else of its own machine, where there is one: such news needs no
+/// connection, and in a small cluster most are such.
+pub fn assign_updates(
+    above: &[Arc<Peer>],
+    below: &[Arc<Peer>],
+    request_quorum: usize,
+) -> Vec<UpdateAssignment> {
+    let requests = below.len();
     let mut assignments = vec![UpdateAssignment::default(); requests];
     if above.is_empty() || requests == 0 {
         return assignments;
     }
     let needed = requests.saturating_sub(request_quorum) + quorum_size(above.len());
+    let order = nearest_first(above, below);
     for dealt in 0..needed.max(above.len()) {
-        let peer = &above[dealt % above.len()].node;
+        let peer = &order[dealt % order.len()].node;
         let assignment = &mut assignments[dealt % requests];
         if !assignment.hosts.is_empty() {
             assignment.hosts.push(',');
@@ -231,6 +240,26 @@ pub fn assign_updates(above: &[Arc<Peer>], requests: usize, request_quorum: usiz
         assignment.devices.push_str(&peer.device);
     }
     assignments
+}
+
+/// The replicas above, so that as many as can be stand at the place of a node below that is near.
+fn nearest_first<'a>(above: &'a [Arc<Peer>], below: &[Arc<Peer>]) -> Vec<&'a Arc<Peer>> {
+    let mut left: Vec<&Arc<Peer>> = above.iter().collect();
+    let mut places: Vec<Option<&Arc<Peer>>> = vec![None; below.len().min(above.len())];
+    let same_machine = |one: &Node, other: &Node| one.ip == other.ip;
+    let same_device = |one: &Node, other: &Node| one.ip == other.ip && one.device == other.device;
+    let nearness: [&dyn Fn(&Node, &Node) -> bool; 3] = [&same_device, &same_machine, &|_, _| true];
+    for is_near in nearness {
+        for (place, own) in places.iter_mut().zip(below) {
+            let found = left.iter().position(|peer| is_near(&peer.node, &own.node));
+            if place.is_none()
+                && let Some(found) = found
+            {
+                *place = Some(left.remove(found));
+            }
+        }
+    }
+    places.into_iter().flatten().chain(left).collect()
 }
 
 /// An IPv6 address in brackets, so that its port can be told from it.
@@ -246,20 +275,25 @@ fn host(ip: &str) -> String {
 mod tests {
     use super::*;
 
+    /// A peer of its own machine.
     fn peer(id: u32) -> Arc<Peer> {
+        at(&format!("10.0.0.{id}"), &format!("d{id}"))
+    }
+
+    fn at(ip: &str, device: &str) -> Arc<Peer> {
         let record = PeerRecord {
             freshness: Freshness::new(Timestamp::ZERO),
             health: Health::default(),
         };
         let node = Node {
-            id,
+            id: 0,
             region: 1,
             zone: 1,
-            ip: "10.0.0.1".into(),
-            port: 6200 + id as u16,
-            replication_ip: "10.0.0.1".into(),
+            ip: ip.into(),
+            port: 6200,
+            replication_ip: ip.into(),
             replication_port: 6200,
-            device: format!("d{id}"),
+            device: device.into(),
             weight: 1.0,
             meta: String::new(),
         };
@@ -267,6 +301,11 @@ mod tests {
             node,
             record: Arc::new(record),
         })
+    }
+
+    fn dealt_devices(above: &[Arc<Peer>], below: &[Arc<Peer>], quorum: usize) -> Vec<String> {
+        let dealt = assign_updates(above, below, quorum);
+        dealt.into_iter().map(|assignment| assignment.devices).collect()
     }
 
     #[test]
@@ -281,17 +320,34 @@ mod tests {
             (0, 3, 2, vec!["", "", ""]),
         ] {
             let above: Vec<_> = (0..replicas).map(peer).collect();
-            let dealt = assign_updates(&above, requests, quorum);
-            let devices: Vec<&str> = dealt
-                .iter()
-                .map(|assignment| assignment.devices.as_str())
-                .collect();
+            let below: Vec<_> = (0..requests).map(|id| peer(100 + id)).collect();
+            let devices = dealt_devices(&above, &below, quorum);
             assert_eq!(devices, expected, "{replicas} replicas, {requests} requests");
         }
-        let above = [peer(0), peer(1)];
-        assert_eq!(
-            assign_updates(&above, 1, 1)[0].hosts,
-            "10.0.0.1:6200,10.0.0.1:6201"
-        );
+        let dealt = assign_updates(&[peer(0), peer(1)], &[peer(2)], 1);
+        assert_eq!(dealt[0].hosts, "10.0.0.0:6200,10.0.0.1:6200");
+    }
+
+    #[test]
+    fn container_replicas_are_dealt_to_their_own_device_or_machine() {
+        let on = |places: &[(&str, &str)]| -> Vec<Arc<Peer>> {
+            places.iter().map(|(ip, device)| at(ip, device)).collect()
+        };
+        for (above, below, expected) in [
+            // Three of four single-device machines each: two meet themselves.
+            (
+                on(&[("1", "a"), ("2", "b"), ("3", "c")]),
+                on(&[("4", "d"), ("3", "c"), ("1", "a")]),
+                ["b", "c", "a"],
+            ),
+            // A device of its own machine is nearer than another machine.
+            (
+                on(&[("1", "a"), ("1", "b"), ("2", "c")]),
+                on(&[("2", "x"), ("1", "b"), ("1", "y")]),
+                ["c", "b", "a"],
+            ),
+        ] {
+            assert_eq!(dealt_devices(&above, &below, 2), expected);
+        }
     }
 }

@@ -245,7 +245,7 @@ pub fn place_with_updates(
             answer::unavailable()
         })?;
     let container = container::place(core, &path.container_path()).ok_or_else(answer::unavailable)?;
-    let assigned = assign_updates(&container.primaries, placement.replicas, placement.quorum());
+    let assigned = assign_updates(&container.primaries, &placement.primaries, placement.quorum());
     let each = assigned.into_iter().map(|assignment| {
         let mut head = common.clone();
         if !assignment.hosts.is_empty() {
