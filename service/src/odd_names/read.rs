@@ -197,9 +197,7 @@ fn take_odd(head: &mut [u8]) -> (Next, OddHeaders) {
             }
             continue;
         }
-        if !name.iter().all(|byte| is_token(*byte)) {
-            is_clear = false;
-        } else if name == b"transfer-encoding" {
+        if name == b"transfer-encoding" || !name.iter().all(|byte| is_token(*byte)) {
             is_clear = false;
         } else if name == b"content-length" {
             let number = std::str::from_utf8(line[colon + 1..].trim_ascii())
