@@ -217,6 +217,11 @@ pub async fn stream_in(user: &Swift, path: &str, bytes: u64) -> u16 {
 
 /// GETs without holding the body; the status and the bytes that came.
 pub async fn stream_out(user: &Swift, path: &str) -> (u16, u64) {
+    stream_through(user, path, |_| {}).await
+}
+
+/// As [`stream_out`]; `each` sees the bytes as they come.
+pub async fn stream_through(user: &Swift, path: &str, mut each: impl FnMut(&[u8])) -> (u16, u64) {
     let mut sender = connect(&user.address).await;
     let empty = Full::new(Bytes::new());
     let response = sender
@@ -227,10 +232,11 @@ pub async fn stream_out(user: &Swift, path: &str) -> (u16, u64) {
     let mut body = response.into_body();
     let mut count = 0;
     while let Some(frame) = body.frame().await {
-        count += frame
-            .expect("the body goes on")
-            .data_ref()
-            .map_or(0, |data| data.len() as u64);
+        let frame = frame.expect("the body goes on");
+        if let Some(data) = frame.data_ref() {
+            count += data.len() as u64;
+            each(data);
+        }
     }
     (status, count)
 }

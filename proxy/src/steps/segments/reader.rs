@@ -20,7 +20,7 @@ use tokio::task::JoinHandle;
 
 /// The next piece is opened when so few bytes are left of what is open: enough to hide the time an opening takes, and
 /// little enough that no piece stands open for long.
-const OPEN_AHEAD_BYTES: u64 = 1 << 20;
+const OPEN_AHEAD_BYTES: u64 = 4 << 20;
 
 /// Why a piece cannot be sent.
 #[derive(Clone, Debug, PartialEq, Eq)]
