@@ -36,7 +36,7 @@ fn main() -> ExitCode {
         .build()
         .expect("a runtime starts");
     let report = runtime.block_on(run(&options));
-    print!("{}", report.table());
+    print!("{}{}", report.table(), report.segmented());
     if let Some(path) = &options.tsv
         && let Err(error) = std::fs::write(path, report.tsv())
     {
@@ -68,7 +68,7 @@ async fn run(options: &Options) -> Report {
         for step in Step::all(options) {
             for door in 0..2 {
                 let name = format!("{} {}", sides[0].1[door].name(), step.name());
-                if !options.wants(&name) {
+                if !options.wants(&name) || !step.is_for(&sides[0].1[door]) {
                     continue;
                 }
                 for (cluster, doors) in &sides {

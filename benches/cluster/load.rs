@@ -13,6 +13,7 @@ use std::time::{Duration, Instant};
 
 const SMALL_BYTES: usize = 4 << 10;
 const LARGE_BYTES: usize = 64 << 20;
+const SEGMENT_BYTES: usize = 1 << 20;
 /// Listings of one step and round.
 const LISTINGS: usize = 40;
 
@@ -38,6 +39,9 @@ impl Bodies {
 pub enum Step {
     Small(&'static str),
     Large(&'static str),
+    /// One object of many mebibytes, and the same bytes as so many segments.
+    Whole,
+    Joined,
     List(usize),
 }
 
@@ -46,14 +50,22 @@ impl Step {
     pub fn all(options: &Options) -> Vec<Step> {
         let mut steps: Vec<Step> = ["PUT", "GET", "HEAD", "DELETE"].map(Step::Small).to_vec();
         steps.extend(["PUT", "GET"].map(Step::Large));
+        steps.extend([Step::Whole, Step::Joined]);
         steps.extend(options.row_counts.iter().map(|rows| Step::List(*rows)));
         steps
+    }
+
+    /// Whether a door has this step: S3 makes segmented objects in another way.
+    pub fn is_for(self, door: &Door) -> bool {
+        !matches!(self, Step::Whole | Step::Joined) || matches!(door, Door::Swift { .. })
     }
 
     pub fn name(self) -> String {
         match self {
             Step::Small(verb) => format!("{verb} 4 KiB"),
             Step::Large(verb) => format!("{verb} 64 MiB"),
+            Step::Whole => "GET as one".to_owned(),
+            Step::Joined => "GET as segments".to_owned(),
             Step::List(rows) => format!("LIST {rows}"),
         }
     }
@@ -135,6 +147,23 @@ pub async fn run(
                 .map(|index| work(door, verb, container, &key(index), &bodies.large))
                 .collect()
         }
+        Step::Whole | Step::Joined => {
+            let is_first = matches!(step, Step::Whole)
+                || !options.wants(&format!("{} {}", door.name(), Step::Whole.name()));
+            if round == 0
+                && is_first
+                && let Some(failed) = prepare_segments(cluster, door, options, bodies).await
+            {
+                return failed;
+            }
+            let name = if matches!(step, Step::Whole) {
+                "plain"
+            } else {
+                "segmented"
+            };
+            let get = door.object(Method::GET, container, name, Bytes::new());
+            vec![(vec![get], Some(options.segments * SEGMENT_BYTES))]
+        }
         Step::List(rows) => {
             let container = format!("rows-{}-{rows}", door.name());
             if round == 0 {
@@ -151,6 +180,39 @@ pub async fn run(
         }
     };
     drive(cluster, options, works).await
+}
+
+/// Stores the segments, the object they make up, and its bytes once more as a plain object.
+async fn prepare_segments(
+    cluster: &Cluster,
+    door: &Door,
+    options: &Options,
+    bodies: &Bodies,
+) -> Option<Measured> {
+    let container = door.container();
+    let body = bodies.large.slice(..SEGMENT_BYTES);
+    let puts = (0..options.segments).map(|index| work(door, "PUT", container, &segment_name(index), &body));
+    if let Some(failed) = unseen(cluster, options, puts.collect()).await {
+        return Some(failed);
+    }
+    let entries: Vec<String> = (0..options.segments)
+        .map(|index| format!("{{\"path\":\"/{container}/{}\"}}", segment_name(index)))
+        .collect();
+    let manifest = Bytes::from(format!("[{}]", entries.join(",")));
+    let joined = door.object(
+        Method::PUT,
+        container,
+        "segmented?multipart-manifest=put",
+        manifest,
+    );
+    let mut copied = door.object(Method::PUT, container, "plain", Bytes::new());
+    let source = format!("/{container}/segmented").parse().expect("a header value");
+    copied.headers_mut().insert("x-copy-from", source);
+    unseen(cluster, options, vec![(vec![joined, copied], None)]).await
+}
+
+fn segment_name(index: usize) -> String {
+    format!("segment-{index:05}")
 }
 
 fn row_name(index: usize) -> String {

@@ -58,11 +58,37 @@ impl Report {
     pub fn table(&self) -> String {
         let mut out = String::new();
         for cells in std::iter::once(COLUMNS.map(str::to_owned)).chain(self.cells()) {
-            let _ = write!(out, "{:<18} {:<12}", cells[0], cells[1]);
+            let _ = write!(out, "{:<22} {:<12}", cells[0], cells[1]);
             for cell in &cells[2..] {
                 let _ = write!(out, " {cell:>10}");
             }
             out.push('\n');
+        }
+        out
+    }
+
+    /// How much longer the segmented object takes than the plain one of the same bytes.
+    pub fn segmented(&self) -> String {
+        let seconds = |name: &str, sockets: bool| {
+            let row = self
+                .rows
+                .iter()
+                .find(|row| row.name == name && row.sockets == sockets)?;
+            Some(row.total.elapsed.as_secs_f64() / row.total.latencies.len() as f64)
+        };
+        let mut out = String::new();
+        for (sockets, storage) in [(false, "one process"), (true, "sockets")] {
+            let times = (
+                seconds("swift GET as segments", sockets),
+                seconds("swift GET as one", sockets),
+            );
+            if let (Some(segmented), Some(plain)) = times {
+                let _ = writeln!(
+                    out,
+                    "segmented over plain, {storage}: {}",
+                    number(segmented / plain)
+                );
+            }
         }
         out
     }
