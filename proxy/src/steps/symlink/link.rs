@@ -107,6 +107,16 @@ impl Link {
             map.remove(stored);
         }
         headers::set(map, STORED_TARGET, &self.target);
+        // A client's link has neither mark, whatever it was copied from.
+        for (name, is_marked) in [
+            (EXTENDS, self.extends_loop),
+            (ALLOWS_RESERVED, self.allows_reserved),
+        ] {
+            map.remove(name);
+            if is_marked {
+                headers::set(map, name, "true");
+            }
+        }
         for (name, value) in [
             (STORED_ACCOUNT, &self.account),
             (STORED_ETAG, &self.etag),
@@ -270,6 +280,13 @@ mod tests {
         let mut kept = asked;
         link.keep(&mut kept);
         assert_eq!(Link::of(&kept), Some(link.clone()));
+        (link.extends_loop, link.allows_reserved) = (true, true);
+        let mut marked = kept.clone();
+        link.keep(&mut marked);
+        assert_eq!(Link::of(&marked), Some(link.clone()));
+        (link.extends_loop, link.allows_reserved) = (false, false);
+        link.keep(&mut marked);
+        assert_eq!(marked, kept);
         assert!(!kept.contains_key(TARGET) && kept.contains_key("x-object-meta-a"));
         assert_eq!(link.location(&own().account), "/v1/b/d/p%20q");
         assert_eq!(link.path(&own().account).unwrap().path(), "/b/d/p%20q");

@@ -7,7 +7,7 @@
 //! - `follow`: GET and HEAD. `make`: PUT. `listing`: the rows of links in a container.
 
 mod follow;
-mod link;
+pub mod link;
 mod listing;
 mod make;
 
