@@ -6,7 +6,6 @@ mod header_names;
 pub mod headers;
 pub mod logging;
 pub mod metrics;
-mod odd_names;
 pub mod respond;
 mod serve;
 mod shutdown;
@@ -15,7 +14,6 @@ pub mod trans_id;
 
 pub use body::{Body, BodyError, BodySender, Closed, CollectError, collect};
 pub use clock::Clock;
-pub use odd_names::{OddHeader, OddHeaders};
 pub use serve::{ServeOptions, serve};
 pub use shutdown::{Shutdown, ShutdownTrigger};
 pub use tasks::Tasks;

@@ -1,6 +1,5 @@
 //! The HTTP/1 edge: accepts, bounds, hands over to a handler, drains.
 
-use crate::odd_names::{Exchange, OddNames};
 use crate::{Body, Handler, Peer, Request, Response, Shutdown, header_names, respond};
 use futures_util::FutureExt;
 use http::StatusCode;
@@ -11,7 +10,6 @@ use std::convert::Infallible;
 use std::panic::AssertUnwindSafe;
 use std::sync::Arc;
 use std::time::Duration;
-use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::Semaphore;
 
@@ -28,8 +26,6 @@ pub struct ServeOptions {
     pub max_headers: usize,
     /// Connections served at once; further ones wait in the kernel's queue.
     pub max_connections: usize,
-    /// Whether user metadata of S3 may have names that HTTP does not have.
-    pub odd_names: bool,
     /// How long requests may take to end once the end was asked for.
     pub drain_timeout_ms: u64,
     /// Header names go out as `X-Object-Meta-Color`, S3's own excepted; else all in lower case, which costs least.
@@ -45,7 +41,6 @@ impl ServeOptions {
             max_header_bytes: 64 * 1024,
             max_headers: 256,
             max_connections: 4_096,
-            odd_names: true,
             drain_timeout_ms: 5_000,
             titled_header_names: true,
         }
@@ -58,7 +53,6 @@ impl ServeOptions {
             max_header_bytes: 256 * 1024,
             max_headers: 512,
             titled_header_names: false,
-            odd_names: false,
             ..ServeOptions::public(name)
         }
     }
@@ -121,39 +115,16 @@ async fn serve_connection(
 ) {
     // Small responses must not wait for the peer's acknowledgement; a socket that refuses still works.
     let _ = stream.set_nodelay(true);
-    if options.odd_names {
-        let (stream, exchange) = OddNames::new(stream, options.max_header_bytes);
-        serve_stream(stream, Some(exchange), peer, handler, options, shutdown).await;
-    } else {
-        serve_stream(stream, None, peer, handler, options, shutdown).await;
-    }
-}
-
-async fn serve_stream(
-    stream: impl AsyncRead + AsyncWrite + Unpin + Send + 'static,
-    exchange: Option<Arc<Exchange>>,
-    peer: Peer,
-    handler: Arc<dyn Handler>,
-    options: &ServeOptions,
-    shutdown: Shutdown,
-) {
     let titled = options.titled_header_names;
     let service = service_fn(move |request: hyper::Request<hyper::body::Incoming>| {
         let handler = handler.clone();
-        let exchange = exchange.clone();
         async move {
             let (mut parts, incoming) = request.into_parts();
             parts.extensions.insert(peer);
-            let mut request = Request::from_parts(parts, Body::from(incoming));
-            if let Some(exchange) = &exchange {
-                exchange.complete(&mut request);
-            }
+            let request = Request::from_parts(parts, Body::from(incoming));
             let mut response = guarded(handler, request).await;
             if titled {
                 header_names::keep_lower_case(&mut response);
-            }
-            if let Some(exchange) = &exchange {
-                exchange.prepare(&mut response);
             }
             Ok::<Response, Infallible>(response)
         }

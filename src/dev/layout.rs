@@ -250,7 +250,7 @@ fn dev_proxy(bind: SocketAddr) -> ProxyRoleConfig {
     };
     let versioned_writes = VersionedWritesConfig {
         allow_versioned_writes: Some(true),
-        allow_object_versioning: false,
+        allow_object_versioning: true,
     };
     let app = CoreConfig {
         allow_open_expired: true,
@@ -262,8 +262,6 @@ fn dev_proxy(bind: SocketAddr) -> ProxyRoleConfig {
         tempurl,
         domain_remap,
         versioned_writes,
-        container_sync: Some(Default::default()),
-        crossdomain: Some(Default::default()),
         ..ProxyConfig::default()
     };
     ProxyRoleConfig {

@@ -47,18 +47,12 @@ pub async fn run(mut request: Request, next: Next) -> Response {
     if is_change && let Err(refusal) = clean_change(request.headers_mut(), &target, guard.is_owner()) {
         return *refusal;
     }
-    let context = context::context(&request).cloned();
     let mut response = edge.core.handle(request, (*target).clone(), &guard).await;
-    if let (Some(context), Target::Object(path)) = (context, &*target)
-        && let Some(container) = edge.core.remembered_container(&path.container_path()).await
-    {
-        context.set_policy(container.policy);
-    }
     show(response.headers_mut(), &target, guard.is_owner());
     response
 }
 
-/// What a request about an object may do, judged as the core would judge it, for steps that act on its behalf before it
+/// What a request may do, judged as the core would judge it, for steps that act on its behalf before it
 /// goes on (Swift's `swift.authorize`). The request itself is judged again when it gets here.
 pub struct Judge {
     edge: Arc<Edge>,
@@ -71,13 +65,22 @@ pub struct Judge {
 impl Judge {
     /// `path` may be another than the request's.
     pub fn of(request: &Request, next: &Next, path: &ObjectPath) -> Self {
-        let target = Arc::new(Target::Object(path.clone()));
+        Self::about(request, next, Target::Object(path.clone()), path.container_path())
+    }
+
+    /// Of a change of a container.
+    pub fn of_container(request: &Request, next: &Next, path: &ContainerPath) -> Self {
+        Self::about(request, next, Target::Container(path.clone()), path.clone())
+    }
+
+    fn about(request: &Request, next: &Next, target: Target, container: ContainerPath) -> Self {
+        let target = Arc::new(target);
         Judge {
             edge: next.edge().clone(),
             guard: guard(next, request, &target),
             method: request.method().clone(),
             target,
-            container: path.container_path(),
+            container,
         }
     }
 

@@ -26,7 +26,14 @@ pub async fn run(mut request: Request, next: Next) -> Response {
         _ => return next.run(request).await,
     };
     let mut query = context::query(&request);
-    let format = match choose(&query, headers::text(request.headers(), ACCEPT.as_str())) {
+    let lists_versions = *request.method() == Method::GET
+        && matches!(*target, Target::Container(_))
+        && query.has("versions")
+        && next.edge().config.versioned_writes.allow_object_versioning;
+    // Versions are listed in JSON only.
+    let offers: &[&'static str] = if lists_versions { &OFFERS[1..2] } else { &OFFERS };
+    let accept = headers::text(request.headers(), ACCEPT.as_str());
+    let format = match choose(&query, accept, offers) {
         Ok(format) => format,
         Err(refusal) => return *refusal,
     };
@@ -116,15 +123,24 @@ fn announced_empty() -> Body {
     Body::sized_stream(0, futures_util::stream::empty())
 }
 
-fn choose(query: &Query, accept_header: Option<&str>) -> Result<&'static str, Box<Response>> {
+fn choose(
+    query: &Query,
+    accept_header: Option<&str>,
+    offers: &[&'static str],
+) -> Result<&'static str, Box<Response>> {
     if let Some(format) = query.get("format").filter(|format| !format.is_empty()) {
-        return Ok(match format.to_ascii_lowercase().as_str() {
+        let format = match format.to_ascii_lowercase().as_str() {
             "json" => "application/json",
             "xml" => "application/xml",
             _ => "text/plain",
-        });
+        };
+        return if offers.contains(&format) {
+            Ok(format)
+        } else {
+            Err(Box::new(answer::status(StatusCode::NOT_ACCEPTABLE)))
+        };
     }
-    match accept::best_match(accept_header, &OFFERS) {
+    match accept::best_match(accept_header, offers) {
         Ok(Some(format)) => Ok(format),
         Ok(None) => Err(Box::new(answer::status(StatusCode::NOT_ACCEPTABLE))),
         Err(accept::InvalidAccept) => Err(Box::new(answer::words(
@@ -256,7 +272,8 @@ mod tests {
     #[test]
     fn the_parameter_wins_over_the_header() {
         let check = |query: &str, accept: Option<&str>| {
-            choose(&Query::parse(query).unwrap(), accept).map_err(|refusal| refusal.status().as_u16())
+            choose(&Query::parse(query).unwrap(), accept, &OFFERS)
+                .map_err(|refusal| refusal.status().as_u16())
         };
         assert_eq!(check("format=json", Some("text/plain")), Ok("application/json"));
         assert_eq!(check("format=XML", None), Ok("application/xml"));
@@ -268,6 +285,15 @@ mod tests {
         );
         assert_eq!(check("", Some("image/png")), Err(406));
         assert_eq!(check("", Some("junk")), Err(400));
+        let versions = |query: &str, accept: Option<&str>| {
+            choose(&Query::parse(query).unwrap(), accept, &OFFERS[1..2])
+                .map_err(|refusal| refusal.status().as_u16())
+        };
+        assert_eq!(versions("", None), Ok("application/json"));
+        assert_eq!(versions("format=json", Some("text/xml")), Ok("application/json"));
+        assert_eq!(versions("format=xml", None), Err(406));
+        assert_eq!(versions("format=plain", None), Err(406));
+        assert_eq!(versions("", Some("text/plain")), Err(406));
     }
 
     #[test]

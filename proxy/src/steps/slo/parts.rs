@@ -6,10 +6,12 @@ use super::MULTIPART;
 use super::get::read;
 use crate::context::{Origin, target};
 use crate::pipeline::Next;
-use crate::steps::versioned_writes::parent_container;
+use crate::steps::versioned_writes::{kept_version, parent_container};
 use futures_util::{StreamExt, stream};
-use http::Method;
+use http::{Method, StatusCode};
+use martlet_protocol::header;
 use martlet_protocol::name::{ContainerName, ContainerPath, ObjectPath, Target};
+use martlet_protocol::timestamp::Timestamp;
 use martlet_service::{Request, Response, headers};
 
 /// The name of this step.
@@ -116,6 +118,17 @@ async fn parts_of(
     let stored = headers::text(head.headers(), MULTIPART)?;
     if own.as_deref() == Some(stored) {
         return None;
+    }
+    let moment =
+        headers::text(head.headers(), header::X_TIMESTAMP).and_then(|text| Timestamp::parse(text).ok());
+    if let Some(version) = moment.and_then(|moment| kept_version(path, moment)) {
+        // A write may have kept it as a version and failed to replace it.
+        let request = origin.request(Method::HEAD, Target::Object(version), "");
+        let kept = next.clone().run(request).await;
+        let is_gone = kept.status() == StatusCode::NOT_FOUND;
+        if !is_gone && headers::text(kept.headers(), MULTIPART).is_none_or(|kept| kept == stored) {
+            return None;
+        }
     }
     let manifest = next.clone().run(ask(Method::GET)).await;
     if !manifest.status().is_success() {

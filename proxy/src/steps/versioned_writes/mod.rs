@@ -10,6 +10,7 @@
 //! version too many, never one too few.
 
 mod legacy;
+mod object_versioning;
 mod stored;
 
 use super::paths::RESERVED;
@@ -18,6 +19,8 @@ use http::StatusCode;
 use martlet_service::{Request, Response};
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value, json};
+
+pub use object_versioning::kept_version;
 
 /// What hidden containers of versions begin with.
 const CONTAINER_PREFIX: &str = "\0versions\0";

@@ -1,6 +1,6 @@
 //! A write to a container with an archive: what is there goes to the archive first, then the write goes on.
 
-use super::super::{Refusal, stored};
+use super::super::{Refusal, object_versioning, stored};
 use crate::context::Origin;
 use crate::pipeline::Next;
 use crate::steps::answer;
@@ -50,7 +50,7 @@ impl Archive {
             self.archive_current().await?;
         }
         request.extensions_mut().insert(KeepsParts);
-        Ok(self.next.run(request).await)
+        Ok(object_versioning::run(request, self.next).await)
     }
 
     /// A DELETE that leaves its mark in the archive.
@@ -60,7 +60,7 @@ impl Archive {
         let marker = self.archived(archive_object(&self.path.object, now))?;
         judge(stored::mark_deleted(&self.next, &self.origin, &marker, None).await)?;
         request.extensions_mut().insert(KeepsParts);
-        Ok(self.next.run(request).await)
+        Ok(object_versioning::run(request, self.next).await)
     }
 
     /// Copies what is there to the archive.

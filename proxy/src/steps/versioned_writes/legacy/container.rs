@@ -1,6 +1,6 @@
 //! Containers' archives: set, removed, shown.
 
-use super::super::{Refusal, refuse};
+use super::super::{Refusal, object_versioning, refuse};
 use super::{LOCATION, MODE};
 use crate::pipeline::Next;
 use crate::steps::paths::RESERVED;
@@ -18,7 +18,7 @@ pub async fn run(mut request: Request, next: Next, is_allowed: bool) -> Response
     if is_change && let Err(refusal) = translate(request.headers_mut(), is_allowed) {
         return *refusal;
     }
-    let mut response = next.run(request).await;
+    let mut response = object_versioning::run(request, next).await;
     show(response.headers_mut());
     response
 }

@@ -7,7 +7,7 @@ mod archive;
 mod container;
 mod pop;
 
-use super::Refusal;
+use super::{Refusal, object_versioning};
 use crate::context::target;
 use crate::core::ContainerInfo;
 use crate::pipeline::Next;
@@ -29,7 +29,7 @@ pub async fn run(request: Request, next: Next) -> Response {
     match target(&request).as_deref() {
         Some(Target::Container(_)) => match allowed {
             Some(is_allowed) => container::run(request, next, is_allowed).await,
-            None => next.run(request).await,
+            None => object_versioning::run(request, next).await,
         },
         Some(Target::Object(path)) if matches!(*request.method(), Method::PUT | Method::DELETE) => {
             let path = path.clone();
@@ -37,7 +37,7 @@ pub async fn run(request: Request, next: Next) -> Response {
                 .await
                 .unwrap_or_else(|refusal| *refusal)
         }
-        Some(Target::Object(_) | Target::Account(_)) | None => next.run(request).await,
+        Some(Target::Object(_) | Target::Account(_)) | None => object_versioning::run(request, next).await,
     }
 }
 
@@ -49,7 +49,7 @@ async fn object(
 ) -> Result<Response, Refusal> {
     let info = next.edge().core.container_info(&path.container_path()).await;
     let Some((container, is_history)) = archive_of(&info, allowed) else {
-        return Ok(next.run(request).await);
+        return Ok(object_versioning::run(request, next).await);
     };
     let is_put = *request.method() == Method::PUT;
     let archive = Archive::new(&request, next, path, container);

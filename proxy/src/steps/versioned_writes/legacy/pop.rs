@@ -1,6 +1,6 @@
 //! A DELETE in a stack: the last version comes back in place of what is deleted.
 
-use super::super::{Refusal, stored};
+use super::super::{Refusal, object_versioning, stored};
 use super::archive::{Archive, archive_prefix, judge};
 use crate::steps::answer;
 use http::{Method, StatusCode};
@@ -47,7 +47,7 @@ impl Archive {
             }
             return Ok(stored::delete(&self.next, &self.origin, &version.path, false).await);
         }
-        Ok(self.next.run(request).await)
+        Ok(object_versioning::run(request, self.next).await)
     }
 
     /// Puts a version back in its place; `false` when it has gone meanwhile.
