@@ -128,12 +128,12 @@ impl Timestamp {
                 value /= 10;
             }
         };
-        put(4, 4, year as u64);
-        put(7, 2, month.into());
-        put(10, 2, day.into());
-        put(13, 2, hour.into());
-        put(16, 2, minute.into());
-        put(19, 2, second.into());
+        put(4, 4, year);
+        put(7, 2, month);
+        put(10, 2, day);
+        put(13, 2, hour);
+        put(16, 2, minute);
+        put(19, 2, second);
         put(26, 6, micros);
         String::from_utf8(out.to_vec()).expect("digits and marks")
     }
