@@ -13,6 +13,7 @@ mod metadata;
 mod multipart;
 mod post;
 mod put;
+mod raw_value;
 mod receive;
 mod request;
 mod response;

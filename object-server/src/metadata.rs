@@ -2,11 +2,11 @@
 
 use crate::config::ObjectServerConfig;
 use crate::errors::Refusal;
+use crate::raw_value;
 use http::{HeaderMap, HeaderName, HeaderValue};
 use martlet_protocol::header;
 use martlet_protocol::limits::Limits;
 use martlet_protocol::record::Metadata;
-use martlet_service::headers;
 use std::collections::HashSet;
 
 const USER_META: &str = "x-object-meta-";
@@ -53,25 +53,24 @@ impl KeptHeaders {
     /// What a PUT stores.
     pub fn of_put(&self, map: &HeaderMap) -> Result<Metadata, Refusal> {
         self.check(map)?;
-        collect(map, |name| self.is_kept(name))
+        Ok(collect(map, |name| self.is_kept(name)))
     }
 
     /// What a POST stores: sysmeta belongs to the data and is not a POST's to change.
     pub fn of_post(&self, map: &HeaderMap) -> Result<Metadata, Refusal> {
         self.check(map)?;
-        collect(map, |name| self.is_replaceable(name))
+        Ok(collect(map, |name| self.is_replaceable(name)))
     }
 
     /// What trailers add to a PUT: the metadata families only. Their values take the place of the header's.
-    pub fn add_trailers(&self, metadata: &mut Metadata, trailers: &HeaderMap) -> Result<(), Refusal> {
+    pub fn add_trailers(&self, metadata: &mut Metadata, trailers: &HeaderMap) {
         let families = |name: &str| {
             is_longer(name, SYSMETA) || is_longer(name, USER_META) || header::is_transient_sysmeta(name)
         };
-        for (name, value) in collect(trailers, families)? {
+        for (name, value) in collect(trailers, families) {
             metadata.retain(|(known, _)| *known != name);
             metadata.push((name, value));
         }
-        Ok(())
     }
 
     /// Swift's limits, in Swift's words.
@@ -124,17 +123,14 @@ fn is_longer(name: &str, prefix: &str) -> bool {
 }
 
 /// The headers that `keep` chooses; one that stands several times becomes one value with commas.
-fn collect(map: &HeaderMap, keep: impl Fn(&str) -> bool) -> Result<Metadata, Refusal> {
-    let mut metadata = Metadata::new();
-    for name in map.keys().filter(|name| keep(name.as_str())) {
-        metadata.push((name.as_str().to_owned(), joined(map, name)?));
-    }
-    Ok(metadata)
+fn collect(map: &HeaderMap, keep: impl Fn(&str) -> bool) -> Metadata {
+    map.keys()
+        .filter(|name| keep(name.as_str()))
+        .map(|name| (name.as_str().to_owned(), joined(map, name)))
+        .collect()
 }
 
-fn joined(map: &HeaderMap, name: &HeaderName) -> Result<String, Refusal> {
-    let refused = || Refusal::bad_request(format!("Metadata must be valid UTF-8: {name}"));
-    let text = |value: &HeaderValue| headers::value_text(value).map(str::to_owned).ok_or_else(refused);
-    let values: Vec<String> = map.get_all(name).iter().map(text).collect::<Result<_, _>>()?;
-    Ok(values.join(","))
+fn joined(map: &HeaderMap, name: &HeaderName) -> String {
+    let values: Vec<&[u8]> = map.get_all(name).iter().map(HeaderValue::as_bytes).collect();
+    raw_value::keep(&values.join(&b','))
 }

@@ -1,6 +1,7 @@
 //! The headers in which an object shows itself.
 
 use crate::metadata::KeptHeaders;
+use crate::raw_value;
 use http::header::{CONTENT_LENGTH, CONTENT_TYPE, ETAG, HeaderMap, HeaderName, HeaderValue, LAST_MODIFIED};
 use martlet_protocol::header;
 use martlet_protocol::record::{ObjectData, ObjectRecord};
@@ -11,7 +12,7 @@ pub(crate) fn object_headers(record: &ObjectRecord, data: &ObjectData, kept: &Ke
     let mut map = HeaderMap::with_capacity(16 + data.metadata.len());
     for (name, value) in record.live_metadata() {
         if kept.is_kept(name) {
-            headers::set(&mut map, name, value);
+            set(&mut map, name, value);
         }
     }
     if let Some(delete_at) = record.delete_at() {
@@ -30,6 +31,20 @@ pub(crate) fn object_headers(record: &ObjectRecord, data: &ObjectData, kept: &Ke
     headers::set(&mut map, header::X_BACKEND_DATA_TIMESTAMP, &written);
     headers::set(&mut map, header::X_BACKEND_DURABLE_TIMESTAMP, &written);
     map
+}
+
+/// As `headers::set`, for values that may stand for bytes.
+fn set(map: &mut HeaderMap, name: &str, value: &str) {
+    let name_and_value = (
+        HeaderName::from_bytes(name.as_bytes()),
+        HeaderValue::from_bytes(&raw_value::show(value)),
+    );
+    match name_and_value {
+        (Ok(name), Ok(value)) => {
+            map.insert(name, value);
+        }
+        _ => tracing::warn!(header = name, "header left out: HTTP cannot carry it"),
+    }
 }
 
 pub(crate) fn content_type(record: &ObjectRecord) -> &str {

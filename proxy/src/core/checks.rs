@@ -66,7 +66,8 @@ pub fn metadata(head: &HeaderMap, kind: Kind, limits: &Limits) -> Result<(), Res
         if key.is_empty() {
             return Err(bad_request("Metadata name cannot be empty"));
         }
-        if headers::value_text(value).is_none() {
+        // Swift takes any bytes for objects.
+        if kind != Kind::Object && headers::value_text(value).is_none() {
             return Err(bad_request("Metadata must be valid UTF-8"));
         }
         count += 1;
@@ -353,7 +354,10 @@ mod tests {
         assert_eq!(said_by(too_long), format!("Metadata name too long: {long_name}"));
         let mut bad = HeaderMap::new();
         bad.insert("x-object-meta-a", HeaderValue::from_bytes(b"\xff").unwrap());
-        assert_eq!(status(metadata(&bad, Kind::Object, &limits)), 400);
+        assert_eq!(status(metadata(&bad, Kind::Object, &limits)), 200);
+        let mut bad = HeaderMap::new();
+        bad.insert("x-container-meta-a", HeaderValue::from_bytes(b"\xff").unwrap());
+        assert_eq!(status(metadata(&bad, Kind::Container, &limits)), 400);
     }
 
     #[test]
