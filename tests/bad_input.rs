@@ -255,3 +255,45 @@ async fn through_the_s3_door() {
         );
     }
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn bytes_that_are_no_text() {
+    let cluster = Cluster::start();
+    let user = Swift::login(cluster.address(), "test:tester", "testing").await;
+    assert_eq!(user.call("PUT", "/box", &[], "").await.status, 201);
+    // As they stand in the path, without percent signs: HTTP's own parser would not take them.
+    let head = |path: &[u8]| {
+        let rest = format!(
+            " HTTP/1.1\r\nHost: x\r\nX-Auth-Token: {}\r\nContent-Length: 0\r\nConnection: close\r\n\r\n",
+            user.token
+        );
+        [b"PUT ", user.account.as_bytes(), path, rest.as_bytes()].concat()
+    };
+    let answer = raw(cluster.address(), &head(b"/\xbc\xc3"));
+    assert_eq!(status_of(&answer), 412, "{answer}");
+    assert!(answer.ends_with("Invalid UTF8 or contains NULL"), "{answer}");
+    assert_eq!(status_of(&raw(cluster.address(), &head("/ü".as_bytes()))), 201);
+    // In the metadata of objects any bytes are welcome, as in Swift; elsewhere only text.
+    let with_metadata = |method: &str, path: &str, name: &str| {
+        let rest = format!("Host: x\r\nX-Auth-Token: {}\r\nContent-Length: 0\r\n", user.token);
+        let first = format!(
+            "{method} {}{path} HTTP/1.1\r\n{rest}Connection: close\r\n{name}: ",
+            user.account
+        );
+        [first.as_bytes(), b"\xff\xfe\r\n\r\n"].concat()
+    };
+    for method in ["PUT", "POST"] {
+        let answer = raw(
+            cluster.address(),
+            &with_metadata(method, "/box/o", "X-Object-Meta-A"),
+        );
+        assert!([201, 202].contains(&status_of(&answer)), "{answer}");
+        let head = user.call("HEAD", "/box/o", &[], "").await;
+        assert_eq!(head.headers["x-object-meta-a"].as_bytes(), b"\xff\xfe");
+    }
+    let answer = raw(
+        cluster.address(),
+        &with_metadata("POST", "/box", "X-Container-Meta-A"),
+    );
+    assert_eq!(status_of(&answer), 400, "{answer}");
+}

@@ -6,6 +6,7 @@ mod header_names;
 pub mod headers;
 pub mod logging;
 pub mod metrics;
+mod request_line;
 pub mod respond;
 mod serve;
 mod shutdown;

@@ -1,8 +1,11 @@
 //! The HTTP/1 edge: accepts, bounds, hands over to a handler, drains.
 
+use crate::request_line::Readable;
 use crate::{Body, Handler, Peer, Request, Response, Shutdown, header_names, respond};
 use futures_util::FutureExt;
 use http::StatusCode;
+use http::header::{CONNECTION, HeaderValue};
+use http_body::Body as _;
 use hyper::server::conn::http1;
 use hyper::service::service_fn;
 use hyper_util::rt::{TokioIo, TokioTimer};
@@ -116,15 +119,24 @@ async fn serve_connection(
     // Small responses must not wait for the peer's acknowledgement; a socket that refuses still works.
     let _ = stream.set_nodelay(true);
     let titled = options.titled_header_names;
+    let (stream, at_start) = Readable::new(stream);
     let service = service_fn(move |request: hyper::Request<hyper::body::Incoming>| {
         let handler = handler.clone();
+        if request.body().is_end_stream() {
+            at_start.tell();
+        }
         async move {
             let (mut parts, incoming) = request.into_parts();
+            let keeps_alive = titled && asks_to_keep_alive(&parts.headers);
             parts.extensions.insert(peer);
             let request = Request::from_parts(parts, Body::from(incoming));
             let mut response = guarded(handler, request).await;
             if titled {
                 header_names::keep_lower_case(&mut response);
+            }
+            if keeps_alive {
+                let kept = HeaderValue::from_static("keep-alive");
+                response.headers_mut().entry(CONNECTION).or_insert(kept);
             }
             Ok::<Response, Infallible>(response)
         }
@@ -147,6 +159,12 @@ async fn serve_connection(
     if let Err(error) = result {
         tracing::debug!(listener = options.name, peer = %peer.0, %error, "connection ended early");
     }
+}
+
+/// HTTP/1.1 keeps connections anyhow; who asks for it, as clients of 1.0 do, hears that it is so.
+fn asks_to_keep_alive(map: &http::HeaderMap) -> bool {
+    map.get(CONNECTION)
+        .is_some_and(|value| value.as_bytes().eq_ignore_ascii_case(b"keep-alive"))
 }
 
 /// A handler that panics costs its client a 500, not the process.
