@@ -8,7 +8,7 @@ MARTLET := $(CARGO_TARGET_DIR)/release/martlet
 
 CACHE := $(or $(XDG_CACHE_HOME),$(HOME)/.cache)/martlet
 
-.PHONY: run test test-rust conformance-swift build deps deps-test lint bench clean
+.PHONY: run soak test test-rust conformance-swift build deps deps-test lint bench clean
 
 run: build ## start the all-in-one cluster; make run ARGS="--port 8090 --data DIR"
 	@exec $(MARTLET) dev $(ARGS)
@@ -33,6 +33,10 @@ lint: deps
 	cargo fmt --all --check
 	@tools/announce-first-build
 	cargo clippy --release --locked --workspace --all-targets -- -D warnings
+
+SOAK_SECONDS ?= 1800
+soak: build ## random requests and faults against a model for SOAK_SECONDS; prints the seed of each run
+	MARTLET_SOAK_SECONDS=$(SOAK_SECONDS) cargo test --release --locked --test model -- --nocapture
 
 bench: build ## throughput and latency of the canonical workload
 	cargo bench --locked --bench cluster

@@ -182,12 +182,16 @@ impl Cluster {
         report
     }
 
+    /// One full round of everything; the reports of the nodes that could make one.
+    pub fn reports(&self) -> Vec<serde_json::Value> {
+        reports_in(&self.martlet(&["pass"]).1)
+    }
+
     /// One full round of one worker on every node; its reports.
     pub fn pass_of(&self, worker: &str) -> Vec<serde_json::Value> {
         let (ended_well, text) = self.martlet(&["pass", "--worker", worker]);
         assert!(ended_well, "{text}");
-        let report = |line: &str| serde_json::from_str(line.split_once(": ")?.1).ok();
-        text.lines().filter_map(report).collect()
+        reports_in(&text)
     }
 
     /// Runs a command of an operator on this cluster; whether it ended well, and what it printed.
@@ -311,6 +315,12 @@ impl Drop for NodeProcess {
         let _ = self.child.kill();
         let _ = self.child.wait();
     }
+}
+
+/// The JSON that `martlet pass` prints behind the name of each node.
+fn reports_in(text: &str) -> Vec<serde_json::Value> {
+    let report = |line: &str| serde_json::from_str(line.split_once(": ")?.1).ok();
+    text.lines().filter_map(report).collect()
 }
 
 /// Waits for a condition; panics when it does not come true in time.
