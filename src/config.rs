@@ -6,8 +6,8 @@ use martlet_protocol::hash::HashSalt;
 use martlet_protocol::policy::{Policies, Policy};
 use martlet_proxy::ProxyConfig;
 use martlet_replicator::{
-    AuditorConfig, ExpirerConfig, ReaperConfig, ReclaimerConfig, ReplicatorConfig, UpdaterConfig,
-    WorkersConfig,
+    AuditorConfig, DarkDataAction, ExpirerConfig, ReaperConfig, ReclaimerConfig, ReplicatorConfig,
+    UpdaterConfig, WorkersConfig,
 };
 use martlet_s3_shim::S3Config;
 use serde::{Deserialize, Serialize};
@@ -145,6 +145,10 @@ pub struct WorkerSettings {
     pub reclaim_age: u64,
     /// Between two looks for deletions that may be forgotten.
     pub reclaim_interval_ms: u64,
+    /// What the auditor does with objects that no container lists: off, log, quarantine or delete. Swift's `action`.
+    pub dark_data_action: DarkDataAction,
+    /// How old such objects must be, seconds. Swift's `grace_age`.
+    pub dark_data_grace_age: u64,
     /// A deleted account is left alone for so long, seconds. Swift's option.
     pub delay_reaping: u64,
     /// A deleted account that is not empty after so long is warned of, seconds. Swift's option.
@@ -172,6 +176,8 @@ impl Default for WorkerSettings {
             update_concurrency: UpdaterConfig::default().concurrency,
             reclaim_age: ReclaimerConfig::default().reclaim_age_secs,
             reclaim_interval_ms: workers.reclaim_interval_ms,
+            dark_data_action: DarkDataAction::Off,
+            dark_data_grace_age: 604_800,
             delay_reaping: ReaperConfig::default().delay_reaping_secs,
             reap_warn_after: ReaperConfig::default().reap_warn_after_secs,
             reap_interval_ms: workers.reap_interval_ms,

@@ -11,8 +11,8 @@ use martlet_object_server::{ObjectServer, ObjectServerConfig};
 use martlet_protocol::hash::HashSalt;
 use martlet_protocol::update::UpdateTarget;
 use martlet_replicator::{
-    Auditor, Expirer, Neighbours, PassEndpoint, Reaper, Reclaimer, Reconciler, ReplicationServer, Replicator,
-    Rings, StatusEndpoint, Updater, WorkerSet, Workers,
+    Auditor, DarkData, Expirer, Neighbours, PassEndpoint, Reaper, Reclaimer, Reconciler, ReplicationServer,
+    Replicator, Rings, StatusEndpoint, Updater, WorkerSet, Workers,
 };
 use martlet_ring::{Ring, RingSet};
 use martlet_service::logging::LogOptions;
@@ -265,7 +265,19 @@ fn spawn_workers(
             salt(),
         ),
         reconciler: Reconciler::new(neighbours(), devices(), rings(), clock(), salt()),
-        auditor: Auditor::new(settings.auditor(), devices(), replicator.clone()),
+        auditor: Auditor::new(
+            settings.auditor(),
+            devices(),
+            replicator.clone(),
+            DarkData {
+                action: settings.dark_data_action,
+                grace_age_secs: settings.dark_data_grace_age,
+                neighbours: neighbours(),
+                rings: rings(),
+                clock: clock(),
+                salt: salt(),
+            },
+        ),
         replicator,
     };
     Workers::spawn(

@@ -3,17 +3,21 @@
 //! A damaged copy is put aside by storage where it is met; here another copy is fetched at once. Where the auditor has got
 //! to is kept on the device, so that a restart does not begin a long round anew.
 
+pub use dark_data::{DarkData, DarkDataAction};
+
 use crate::replicator::Replicator;
 use crate::wire;
 use futures_util::future::join_all;
 use martlet_protocol::hash::PathHash;
 use martlet_protocol::policy::PolicyIndex;
+use martlet_protocol::record::ObjectRecord;
 use martlet_storage::{Device, DeviceSet, Space, StorageError, Version};
 use pace::Pace;
 use serde::{Deserialize, Serialize};
 use std::sync::Arc;
 use std::time::Instant;
 
+mod dark_data;
 mod pace;
 
 /// Under which name a device keeps the auditor's place.
@@ -46,6 +50,8 @@ pub struct AuditReport {
     pub bytes: u64,
     /// Copies and records that were damaged and are in quarantine now.
     pub damaged: u64,
+    /// Objects that no container lists (see [`DarkData`]).
+    pub dark: u64,
     /// Damaged objects that were fetched anew at once. The others come with the next round of the replicator.
     pub repaired: u64,
     pub failures: u64,
@@ -57,6 +63,7 @@ impl AuditReport {
         self.bytes += other.bytes;
         self.damaged += other.damaged;
         self.repaired += other.repaired;
+        self.dark += other.dark;
         self.failures += other.failures;
     }
 }
@@ -76,14 +83,21 @@ struct Shared {
     config: AuditorConfig,
     devices: DeviceSet,
     replicator: Replicator,
+    dark_data: DarkData,
 }
 
 impl Auditor {
-    pub fn new(config: AuditorConfig, devices: DeviceSet, replicator: Replicator) -> Self {
+    pub fn new(
+        config: AuditorConfig,
+        devices: DeviceSet,
+        replicator: Replicator,
+        dark_data: DarkData,
+    ) -> Self {
         Auditor(Arc::new(Shared {
             config,
             devices,
             replicator,
+            dark_data,
         }))
     }
 
@@ -204,7 +218,15 @@ impl Walk<'_> {
 
     async fn object(&mut self, policy: PolicyIndex, version: &Version) -> Result<(), StorageError> {
         match self.read_body(policy, version.hash).await {
-            Ok(()) => Ok(()),
+            Ok(None) => Ok(()),
+            Ok(Some(record)) => {
+                let watcher = &self.auditor.dark_data;
+                if watcher.look(self.device, policy, version.hash, &record).await? {
+                    self.report.dark += 1;
+                    metrics::counter!("martlet_auditor_dark_objects_total").increment(1);
+                }
+                Ok(())
+            }
             Err(StorageError::Corrupt(reason)) => {
                 self.report.damaged += 1;
                 metrics::counter!("martlet_auditor_damaged_total").increment(1);
@@ -233,13 +255,17 @@ impl Walk<'_> {
         }
     }
 
-    /// Reads the whole body; storage verifies each block, the sum over all is compared here.
-    async fn read_body(&mut self, policy: PolicyIndex, hash: PathHash) -> Result<(), StorageError> {
+    /// Reads the whole body; storage verifies each block, the sum over all is compared here. `None`: there is none to read.
+    async fn read_body(
+        &mut self,
+        policy: PolicyIndex,
+        hash: PathHash,
+    ) -> Result<Option<ObjectRecord>, StorageError> {
         let Some(mut open) = self.device.open_object(policy, hash).await? else {
-            return Ok(());
+            return Ok(None);
         };
         let Some(data) = &open.record.data else {
-            return Ok(());
+            return Ok(None);
         };
         let mut hasher = blake3::Hasher::new();
         while let Some(chunk) = open.body.next().await? {
@@ -247,7 +273,7 @@ impl Walk<'_> {
             self.advance(0, chunk.len() as u64).await;
         }
         if *hasher.finalize().as_bytes() == data.blake3 {
-            return Ok(());
+            return Ok(Some(open.record));
         }
         let reason = "the body is not the one of its record".to_owned();
         let newest = open.record.newest();
@@ -258,7 +284,7 @@ impl Walk<'_> {
         {
             true => Err(StorageError::Corrupt(reason)),
             // Replaced while it was read.
-            false => Ok(()),
+            false => Ok(None),
         }
     }
 

@@ -35,7 +35,7 @@ mod updater;
 pub mod wire;
 mod workers;
 
-pub use auditor::{AuditReport, Auditor, AuditorConfig};
+pub use auditor::{AuditReport, Auditor, AuditorConfig, DarkData, DarkDataAction};
 pub use expirer::{ExpireReport, Expirer, ExpirerConfig};
 pub use ledger::{LastPass, Ledger};
 pub use neighbours::Neighbours;

@@ -10,6 +10,7 @@ use martlet_protocol::hash::PathHash;
 use martlet_protocol::percent;
 use martlet_protocol::policy::PolicyIndex;
 use martlet_protocol::record::{ContainerRecord, ObjectRecord};
+use martlet_protocol::row::ObjectRow;
 use martlet_protocol::timestamp::Timestamp;
 use martlet_service::{Body, Response, collect, headers};
 use martlet_storage::{BodyReader, Change, Grave, Space, StorageError, Version};
@@ -343,6 +344,24 @@ impl Peer {
             StatusCode::NOT_FOUND => Ok(TheirRows::NoContainer),
             _ => Ok(TheirRows::Page(self.json(response, wire::MAX_LIST_BYTES).await?)),
         }
+    }
+
+    /// The row of an object; `None` also when there is no such container.
+    pub async fn row(
+        &self,
+        space: Space,
+        hash: PathHash,
+        name: &str,
+    ) -> Result<Option<ObjectRow>, PeerError> {
+        let path = format!("row/{}/{hash}", wire::space_name(space));
+        let query = format!("name={}", percent::quote_segment(name));
+        let request = self.request(Method::GET, &path, Some(query), HeaderMap::new(), Body::empty());
+        let response = self.answer(request).await?;
+        if response.status() == StatusCode::NOT_FOUND {
+            return Ok(None);
+        }
+        let page: RowsPage = self.json(response, wire::MAX_LIST_BYTES).await?;
+        Ok(page.objects.into_iter().next())
     }
 
     /// Gives the peer rows of a container that it has.

@@ -213,6 +213,7 @@ impl ReplicationServer {
                 Method::PUT => self.take_container(&asked, body).await,
                 _ => Err(Refusal::WrongMethod),
             },
+            "row" => send_row(&asked).await,
             "buried" | "reclaim" if asked.method != Method::PUT => Err(Refusal::WrongMethod),
             "buried" => {
                 let graves = read_graves(asked.space()?, body).await?;
@@ -395,6 +396,18 @@ async fn send_container(asked: &Asked<'_>) -> Result<Response, Refusal> {
         .container(asked.listed_space()?, asked.hash()?)
         .await?;
     Ok(respond::json(StatusCode::OK, &record.ok_or(Refusal::NotFound)?))
+}
+
+async fn send_row(asked: &Asked<'_>) -> Result<Response, Refusal> {
+    asked.only_get()?;
+    let (space, hash) = (asked.listed_space()?, asked.hash()?);
+    let name = asked.query.get("name").ok_or(Refusal::BadRequest("no name"))?;
+    if asked.device.container(space, hash).await?.is_none() {
+        return Err(Refusal::NotFound);
+    }
+    let row = asked.device.row(space, hash, name.to_owned()).await?;
+    let page = RowsPage::new(row.into_iter().collect(), false);
+    Ok(respond::json(StatusCode::OK, &page))
 }
 
 async fn send_rows(asked: &Asked<'_>) -> Result<Response, Refusal> {

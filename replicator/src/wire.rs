@@ -14,6 +14,7 @@
 //! | GET, PUT `container/<space>/<hash>` | a container's or account's record as JSON; PUT 204 |
 //! | GET `rows/<space>/<hash>?after=&until=&have=` | rows in order, or 204 when they equal the digest `have` |
 //! | PUT `rows/<space>/<hash>` | 204 merged; 404 when there is no such container |
+//! | GET `row/<space>/<hash>?name=` | that one row, as a page; empty when there is none; 404 when there is no such container |
 //! | PUT `buried/<space>` | takes graves as JSON, answers what is there instead of each: `same`, `nothing` or `other` |
 //! | PUT `reclaim/<space>` | takes graves as JSON and forgets those that are the same; 204 |
 

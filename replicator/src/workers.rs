@@ -20,7 +20,7 @@ use std::time::{Duration, Instant};
 use tokio::sync::Notify;
 
 /// How old the gauges of a device may be. Its outbox is counted for them.
-const GAUGE_INTERVAL: Duration = Duration::from_secs(15);
+const GAUGE_INTERVAL: Duration = Duration::from_secs(30);
 
 /// How often the workers work, milliseconds.
 #[derive(Clone, Debug)]
@@ -77,7 +77,7 @@ pub struct Workers {
     set: WorkerSet,
     clock: Clock,
     ledger: Ledger,
-    /// A pass on demand waits for the round under way, and the background waits for it.
+    /// One round of the replicator at a time: one on demand waits for the one under way.
     running: tokio::sync::Mutex<()>,
     replicate_now: Notify,
     update_now: Notify,
@@ -143,7 +143,6 @@ impl Workers {
 
     /// One full round of everything, now.
     pub async fn pass(&self) -> FullReport {
-        let _alone = self.running.lock().await;
         let set = &self.set;
         let updates_before = self.noted("updater", set.updater.pass()).await;
         let replication = self.replicate_once().await;
@@ -167,7 +166,6 @@ impl Workers {
 
     /// One full round of one worker, now; its report. `None`: there is no such worker.
     pub async fn pass_of(&self, worker: &str) -> Option<serde_json::Value> {
-        let _alone = self.running.lock().await;
         let set = &self.set;
         let report = match worker {
             "replicator" => serde_json::to_value(self.replicate_once().await),
@@ -218,6 +216,7 @@ impl Workers {
     }
 
     async fn replicate_once(&self) -> PassReport {
+        let _alone = self.running.lock().await;
         let (devices, replicator) = (self.devices.clone(), self.set.replicator.clone());
         // A disk that was mounted meanwhile takes part again.
         if tokio::task::spawn_blocking(move || devices.reopen_missing(|device| replicator.admit(device)))
@@ -236,10 +235,7 @@ impl Workers {
 
     async fn replicate(self: Arc<Self>) {
         loop {
-            {
-                let _alone = self.running.lock().await;
-                self.replicate_once().await;
-            }
+            self.replicate_once().await;
             let pause = Duration::from_millis(self.config.replicate_interval_ms);
             tokio::select! {
                 () = tokio::time::sleep(pause) => {}

@@ -1,6 +1,8 @@
 //! The auditor finds damage that nobody has met yet, and repairs it at once.
 
-use crate::cluster::{Cluster, at};
+use crate::cluster::{Cluster, GRACE_AGE, NODES, at};
+use crate::containers::{create, object_row};
+use martlet_storage::Space;
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_damaged_body_is_found_and_fetched_anew() {
@@ -36,4 +38,53 @@ async fn damage_that_nobody_can_repair_is_reported() {
         None,
         "it is never served"
     );
+}
+
+/// Objects of which no replica of the container has a living row leave, for good and everywhere, once they are old.
+#[tokio::test(flavor = "multi_thread")]
+async fn dark_data_is_put_aside_and_does_not_return() {
+    let cluster = Cluster::start().await;
+    let container = cluster.container_hash("c");
+    let holders = cluster.primaries(container);
+    create(&cluster, &holders, Space::Containers, "c", at(1)).await;
+    for name in ["listed", "dark", "deleted row"] {
+        let primaries = cluster.primaries(cluster.hash(name));
+        cluster.put(&primaries, name, b"body", at(1)).await;
+    }
+    // One replica alone has the row of the first.
+    let rows = vec![
+        object_row("listed", at(1), 4, false),
+        object_row("deleted row", at(2), 0, true),
+    ];
+    let device = cluster.device(holders[2]);
+    let stored = device.put_rows(Space::Containers, container, rows, None, |_| None);
+    stored.await.unwrap();
+    let dark = async || {
+        let mut sum = 0;
+        for node in &cluster.nodes {
+            sum += node.auditor.pass().await.dark;
+        }
+        sum
+    };
+    assert_eq!(dark().await, 0, "too young");
+    cluster.clock.advance_secs(GRACE_AGE);
+    cluster.down(holders[0]);
+    assert_eq!(dark().await, 0, "one replica of the container was not asked");
+    cluster.up(holders[0]);
+    assert_eq!(dark().await, 6, "three copies of two objects");
+    assert_eq!(dark().await, 0);
+    cluster.pass_all().await;
+    cluster.assert_agreement().await;
+    for id in 0..NODES {
+        assert!(cluster.body(id, "dark").await.unwrap().is_none());
+        assert!(cluster.body(id, "deleted row").await.unwrap().is_none());
+    }
+    for id in cluster.primaries(cluster.hash("listed")) {
+        assert_eq!(cluster.body(id, "listed").await.unwrap().unwrap(), b"body");
+    }
+    let mut aside = 0;
+    for id in 0..NODES {
+        aside += cluster.device(id).quarantined();
+    }
+    assert_eq!(aside, 6);
 }

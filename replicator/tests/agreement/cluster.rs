@@ -10,9 +10,9 @@ use martlet_protocol::policy::PolicyIndex;
 use martlet_protocol::record::{ObjectMeta, ObjectRecord};
 use martlet_protocol::timestamp::Timestamp;
 use martlet_replicator::{
-    Auditor, AuditorConfig, DeviceReport, Expirer, ExpirerConfig, Neighbours, PassReport, Reaper,
-    ReaperConfig, Reclaimer, ReclaimerConfig, Reconciler, ReplicationServer, Replicator, ReplicatorConfig,
-    Rings, Updater, UpdaterConfig, WorkerSet,
+    Auditor, AuditorConfig, DarkData, DarkDataAction, DeviceReport, Expirer, ExpirerConfig, Neighbours,
+    PassReport, Reaper, ReaperConfig, Reclaimer, ReclaimerConfig, Reconciler, ReplicationServer, Replicator,
+    ReplicatorConfig, Rings, Updater, UpdaterConfig, WorkerSet,
 };
 use martlet_ring::{Device as Node, Ring, RingParts, RingSet, Row as RingRow};
 use martlet_service::{
@@ -73,6 +73,9 @@ impl TestNode {
         }
     }
 }
+
+/// Objects that no container lists are dark after so long in these tests, seconds.
+pub const GRACE_AGE: u64 = 50_000;
 
 /// Deletions are kept so long in these tests, seconds.
 pub const RECLAIM_AGE: u64 = 100_000;
@@ -319,8 +322,26 @@ impl Cluster {
             clock.clone(),
             salt.clone(),
         );
-        let reconciler = Reconciler::new(neighbours, devices.clone(), rings, clock, salt);
-        let auditor = Auditor::new(AuditorConfig::default(), devices.clone(), replicator.clone());
+        let reconciler = Reconciler::new(
+            neighbours.clone(),
+            devices.clone(),
+            rings.clone(),
+            clock.clone(),
+            salt.clone(),
+        );
+        let auditor = Auditor::new(
+            AuditorConfig::default(),
+            devices.clone(),
+            replicator.clone(),
+            DarkData {
+                action: DarkDataAction::Quarantine,
+                grace_age_secs: GRACE_AGE,
+                neighbours: neighbours.clone(),
+                rings: rings.clone(),
+                clock: clock.clone(),
+                salt: salt.clone(),
+            },
+        );
         TestNode {
             name,
             port,
