@@ -20,6 +20,7 @@ pub struct ProxyConfig {
     pub domain_remap: DomainRemapConfig,
     pub tempurl: crate::steps::tempurl::TempUrlConfig,
     pub tempauth: TempAuthConfig,
+    pub formpost: crate::steps::formpost::FormPostConfig,
     pub staticweb: crate::steps::staticweb::StaticWebConfig,
     pub cors: CorsConfig,
     pub info: InfoConfig,

@@ -51,6 +51,8 @@ pub static PIPELINE: &[Step] = &[
     step!("tempurl", steps::tempurl::run),
     // Who is asking. All below may make requests in this user's name.
     step!("tempauth", steps::tempauth::run),
+    // Signed forms stand in for a user too, but only once their fields have come; each file goes on as a PUT.
+    step!("formpost", steps::formpost::run),
     // Shows a container as a web site, to visitors without a user; what it reads passes all below as the visitor's own.
     step!("staticweb", steps::staticweb::run),
     // A browser reads an answer, refusals too, only with these headers; preflights carry no token.
@@ -135,7 +137,8 @@ mod tests {
             ("paths", "tempauth"),
             ("listing_formats", "tempurl"),
             ("tempurl", "tempauth"),
-            ("tempauth", "staticweb"),
+            ("tempauth", "formpost"),
+            ("formpost", "staticweb"),
             ("staticweb", INNER),
             ("tempauth", INNER),
             ("copy", "slo"),

@@ -8,6 +8,7 @@ use crate::config::{
 use crate::node::format_device;
 use martlet_protocol::policy::{Policy, PolicyIndex};
 use martlet_proxy::config::{DomainRemapConfig, ResellerPrefix, TempAuthConfig, UserConfig};
+use martlet_proxy::steps::formpost::FormPostConfig;
 use martlet_proxy::steps::tempurl::TempUrlConfig;
 use martlet_proxy::steps::tempurl::signature::Digest;
 use martlet_proxy::steps::versioned_writes::VersionedWritesConfig;
@@ -244,10 +245,12 @@ fn dev_proxy(bind: SocketAddr) -> ProxyRoleConfig {
         storage_domain: vec!["example.net".into()],
         ..DomainRemapConfig::default()
     };
+    let allowed_digests = vec![Digest::Sha1, Digest::Sha256, Digest::Sha512];
     let tempurl = TempUrlConfig {
-        allowed_digests: vec![Digest::Sha1, Digest::Sha256, Digest::Sha512],
+        allowed_digests: allowed_digests.clone(),
         ..TempUrlConfig::default()
     };
+    let formpost = FormPostConfig { allowed_digests };
     let versioned_writes = VersionedWritesConfig {
         allow_versioned_writes: Some(true),
         allow_object_versioning: true,
@@ -260,6 +263,7 @@ fn dev_proxy(bind: SocketAddr) -> ProxyRoleConfig {
         app,
         tempauth,
         tempurl,
+        formpost,
         domain_remap,
         versioned_writes,
         ..ProxyConfig::default()

@@ -93,6 +93,7 @@ fn sections(edge: &Edge, is_admin: bool) -> Value {
     let mut all = Map::new();
     all.insert("swift".into(), swift_section(edge));
     all.insert("tempauth".into(), json!({"account_acls": true}));
+    all.insert("formpost".into(), super::formpost::info(&edge.config.formpost));
     all.insert("staticweb".into(), super::staticweb::info());
     all.insert("tempurl".into(), super::tempurl::info(&edge.config.tempurl));
     all.insert("slo".into(), super::slo::info(&edge.config.slo));

@@ -9,6 +9,7 @@ pub mod dispatch;
 pub mod dlo;
 pub mod domain_remap;
 pub mod etag_quoter;
+pub mod formpost;
 pub mod gatekeeper;
 pub mod healthcheck;
 pub mod heartbeat;

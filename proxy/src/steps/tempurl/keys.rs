@@ -27,12 +27,32 @@ impl Keys {
         }
     }
 
+    /// For what no key can sign.
+    pub fn none() -> Keys {
+        Keys {
+            keys: Vec::new(),
+            is_complete: true,
+        }
+    }
+
     /// The scope of the first key that satisfies.
     pub fn find(&self, is_right: impl Fn(&str) -> bool) -> Option<&Scope> {
         self.keys
             .iter()
             .find(|(key, _)| is_right(key))
             .map(|(_, scope)| scope)
+    }
+}
+
+#[cfg(test)]
+impl Keys {
+    pub fn of_account(account: &str, keys: &[&str]) -> Keys {
+        let account = martlet_protocol::name::AccountName::new(account).expect("a name");
+        let scope = Scope::Account(account);
+        Keys {
+            keys: keys.iter().map(|key| (key.to_string(), scope.clone())).collect(),
+            is_complete: true,
+        }
     }
 }
 
