@@ -297,6 +297,29 @@ async fn a_containers_key_reaches_no_further_than_the_container() {
         assert!(!leaked, "{path} showed another container");
     }
 
+    // A link leads only to where the key reaches.
+    for (name, target) in [("near", "box/o"), ("far", "other/o")] {
+        let link = [
+            ("x-symlink-target", target),
+            ("content-type", "application/symlink"),
+        ];
+        assert_eq!(
+            user.call("PUT", &format!("/box/{name}"), &link, "").await.status,
+            201
+        );
+    }
+    for (key, path, expected) in [
+        (CONTAINER_KEY, "/box/near", (200, "/box/o")),
+        (ACCOUNT_KEY, "/box/far", (200, "/other/o")),
+        (CONTAINER_KEY, "/box/far", (401, "")),
+    ] {
+        let answer = anyone(&cluster, "GET", &url(key, path), &[], "").await;
+        assert_eq!(answer.status, expected.0, "{key} {path}");
+        assert!(
+            answer.text().contains(expected.1) && !(expected.0 == 401 && answer.text().contains("/other/o"))
+        );
+    }
+
     // A key that is taken away opens nothing more.
     let none = [("x-remove-container-meta-temp-url-key-2", "x")];
     assert_eq!(user.call("POST", "/box", &none, "").await.status, 204);
@@ -378,4 +401,23 @@ async fn prefixes_ranges_dates_and_names() {
         );
         assert_eq!(answer.header("expires"), "Fri, 01 Jan 2100 00:00:00 GMT");
     }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn keys_that_nobody_can_tell_are_not_called_wrong() {
+    let cluster = Cluster::start_processes();
+    let user = prepare(&cluster).await;
+    let key = [("x-container-meta-temp-url-key", CONTAINER_KEY)];
+    assert_eq!(user.call("PUT", "/new", &key, "").await.status, 201);
+    for node in 1..=3 {
+        cluster.kill_node(node);
+    }
+    let path = format!("{}/new/o", user.account);
+    for key in [CONTAINER_KEY, "no key"] {
+        let url = format!("{path}?{}", temp_url(key, "GET", &path));
+        assert_eq!(anyone(&cluster, "GET", &url, &[], "").await.status, 503, "{key}");
+    }
+    // What no key could make right is refused all the same.
+    let url = format!("{path}?temp_url_sig=abc&temp_url_expires=9999999999");
+    assert_eq!(anyone(&cluster, "GET", &url, &[], "").await.status, 401);
 }
