@@ -15,5 +15,6 @@ pub mod range;
 pub mod record;
 pub mod row;
 pub mod rows;
+pub mod sync;
 pub mod timestamp;
 pub mod update;

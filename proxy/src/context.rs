@@ -7,9 +7,10 @@ use martlet_protocol::header;
 use martlet_protocol::identity::Identity;
 use martlet_protocol::name::Target;
 use martlet_protocol::percent;
+use martlet_protocol::policy::PolicyIndex;
 use martlet_protocol::query::Query;
 use martlet_service::{Body, Request, headers};
-use std::sync::{Arc, OnceLock};
+use std::sync::{Arc, Mutex, OnceLock};
 use std::time::Instant;
 
 /// The life of one outside request. Cloning gives the same one.
@@ -20,7 +21,12 @@ struct Inner {
     trans_id: String,
     started: Instant,
     user: OnceLock<String>,
+    notes: Mutex<Vec<String>>,
+    policy: OnceLock<PolicyIndex>,
 }
+
+/// Notes one request's line may have.
+const MAX_NOTES: usize = 20;
 
 impl Context {
     pub fn new(trans_id: String) -> Self {
@@ -28,6 +34,8 @@ impl Context {
             trans_id,
             started: Instant::now(),
             user: OnceLock::new(),
+            notes: Mutex::default(),
+            policy: OnceLock::new(),
         }))
     }
 
@@ -44,6 +52,37 @@ impl Context {
         let _ = self.0.user.set(user.to_owned());
     }
 
+    /// Adds a word to the log line (Swift's `log_info`). Further ones are left out when there are many.
+    pub fn note(&self, word: &str) {
+        let mut notes = self
+            .0
+            .notes
+            .lock()
+            .unwrap_or_else(|poisoned| poisoned.into_inner());
+        if notes.len() < MAX_NOTES {
+            notes.push(word.to_owned());
+        }
+    }
+
+    /// All notes, parted by commas.
+    pub fn notes(&self) -> String {
+        let notes = self
+            .0
+            .notes
+            .lock()
+            .unwrap_or_else(|poisoned| poisoned.into_inner());
+        notes.join(",")
+    }
+
+    /// Says the storage policy for the log line. The first stays.
+    pub fn set_policy(&self, policy: PolicyIndex) {
+        let _ = self.0.policy.set(policy);
+    }
+
+    pub fn policy(&self) -> Option<u16> {
+        self.0.policy.get().map(|policy| policy.0)
+    }
+
     pub fn user(&self) -> Option<&str> {
         self.0.user.get().map(String::as_str)
     }
@@ -56,6 +95,10 @@ pub struct PreAuthorized;
 /// Marks a request whose content type a step has chosen: it may hold parameters that clients may not use.
 #[derive(Clone, Copy, Debug)]
 pub struct OwnContentType;
+/// Marks a request by which another cluster brings what it has, as it has it: manifests and links are stored without a
+/// look at what they name, which may come later. Never set from anything a client sent.
+#[derive(Clone, Copy, Debug)]
+pub struct Synced;
 
 /// The context, if `catch_errors` has seen the request.
 pub fn context(request: &Request) -> Option<&Context> {

@@ -41,6 +41,10 @@ pub struct Edge {
     pub clock: Clock,
     /// What steps do after their answer, such as deleting the parts of a replaced large object.
     pub tasks: Tasks,
+    /// Whom other clusters' signatures are checked with.
+    pub realms: Arc<crate::steps::container_sync::RealmsInUse>,
+    /// When whoever is slowed down may go on.
+    pub limiter: crate::steps::ratelimit::Limiter,
     /// Buckets (`account/container`) without parts of uploads, remembered for a short while.
     pub without_parts: moka::future::Cache<String, ()>,
     s3: OnceLock<S3Door>,
@@ -92,7 +96,12 @@ impl Proxy {
             .max_capacity(10_000)
             .time_to_live(Duration::from_secs(10))
             .build();
+        let realms_conf = config
+            .container_sync
+            .as_ref()
+            .and_then(|sync| sync.realms_conf.clone());
         let edge = Edge {
+            realms: Arc::new(crate::steps::container_sync::RealmsInUse::new(realms_conf)),
             config,
             core,
             users,
@@ -100,6 +109,7 @@ impl Proxy {
             policies,
             clock,
             tasks: Tasks::new(),
+            limiter: Default::default(),
             without_parts,
             s3,
         };

@@ -35,20 +35,30 @@ pub static PIPELINE: &[Step] = &[
     step!("healthcheck", steps::healthcheck::run),
     // Sees the request as the client sent it and the answer as the client gets it.
     step!("proxy-logging", steps::logging::run),
+    // Looks at paths as clients wrote them, S3's too.
+    step!("name_check", steps::name_check::run),
     // S3 requests are signed over their original host and path, so they leave before anything rewrites those.
     step!("s3api", steps::s3::run),
     // Rewrites host names to paths; all below read the path.
     step!("domain_remap", steps::domain_remap::run),
     // Needs no account and no token.
     step!("info", steps::info::run),
+    step!("list_endpoints", steps::list_endpoints::run),
+    step!("crossdomain", steps::crossdomain::run),
     // Refuses what is no path of Swift's, and says to all below what the request is about.
     step!("paths", steps::paths::run),
     // Quotes the ETag of whatever answer comes, and reads the path to know whose it is.
     step!("etag-quoter", steps::etag_quoter::run),
     // Above authentication, so that refusals of listings come in one shape; all below speak JSON.
     step!("listing_formats", steps::listing_formats::run),
+    // Above authentication: another cluster shows a signature and no token.
+    step!("container_sync", steps::container_sync::run),
+    // Above authentication: what it asks for is judged request by request, with the client's own token.
+    step!("bulk", steps::bulk::run),
     // A signature in the query stands in for a user, so it comes before anyone asks for a token.
     step!("tempurl", steps::tempurl::run),
+    // Below bulk, so that each thing a bulk request does counts; above authentication, which costs more than a refusal.
+    step!("ratelimit", steps::ratelimit::run),
     // Who is asking. All below may make requests in this user's name.
     step!("tempauth", steps::tempauth::run),
     // Signed forms stand in for a user too, but only once their fields have come; each file goes on as a PUT.
@@ -57,8 +67,13 @@ pub static PIPELINE: &[Step] = &[
     step!("staticweb", steps::staticweb::run),
     // A browser reads an answer, refusals too, only with these headers; preflights carry no token.
     step!("cors", steps::cors::run),
+    // Behind every door.
+    step!("read_only", steps::read_only::run),
     // Copies read and write through the large-object steps, so that a large object can be the source.
     step!("copy", steps::copy::run),
+    // Below copies, whose destinations count too; above large objects, whose manifests are uploads like any other.
+    step!("container_quotas", steps::container_quotas::run),
+    step!("account_quotas", steps::account_quotas::run),
     // A static manifest may hold segments that are dynamic manifests, not the other way round.
     step!("slo", steps::slo::run),
     step!("dlo", steps::dlo::run),
@@ -141,6 +156,12 @@ mod tests {
             ("formpost", "staticweb"),
             ("staticweb", INNER),
             ("tempauth", INNER),
+            ("bulk", "ratelimit"),
+            ("ratelimit", "tempauth"),
+            (INNER, "read_only"),
+            ("read_only", "copy"),
+            ("copy", "container_quotas"),
+            ("account_quotas", "slo"),
             ("copy", "slo"),
             ("slo", "dlo"),
             ("dlo", "versioned_writes"),

@@ -12,7 +12,7 @@ use http::Method;
 use http::header::{HeaderName, HeaderValue, ORIGIN};
 use martlet_protocol::query::Query;
 use martlet_service::headers::text;
-use martlet_service::{BoxFuture, Clock, Handler, Request, Response, trans_id};
+use martlet_service::{BoxFuture, Clock, Handler, OddHeaders, Request, Response, trans_id};
 use std::sync::{Arc, Mutex};
 
 /// The S3 door. Cheap to share.
@@ -95,6 +95,7 @@ impl S3 {
             return Err(target::invalid_bucket(&bucket));
         }
         let identity = authenticated.identity;
+        let odd = parts.extensions.get::<OddHeaders>().cloned();
         let swift = Swift::new(self.core.inner.clone(), &identity, request_id, parts.extensions);
         let call = Call {
             core: self.core.clone(),
@@ -105,6 +106,7 @@ impl S3 {
             payload: authenticated.payload,
             query,
             headers: parts.headers,
+            odd,
             body: Mutex::new(body),
             bucket,
             key,

@@ -5,6 +5,7 @@ use crate::errors::{Code, S3Error, S3Result};
 use http::{HeaderMap, HeaderName};
 use martlet_protocol::date::format_http_date;
 use martlet_service::headers::{set, text};
+use martlet_service::{OddHeader, OddHeaders};
 
 /// Keeps the ETag S3 shows for a multipart object.
 pub const S3_ETAG: &str = "x-object-sysmeta-martlet-s3-etag";
@@ -66,7 +67,7 @@ pub fn refuse_unsupported(headers: &HeaderMap) -> S3Result<()> {
 }
 
 /// What a client asks to keep with an object, in Swift's words.
-pub fn to_swift(headers: &HeaderMap) -> S3Result<HeaderMap> {
+pub fn to_swift(headers: &HeaderMap, odd: Option<&OddHeaders>) -> S3Result<HeaderMap> {
     let mut kept = HeaderMap::new();
     for name in KEPT {
         if let Some(value) = headers.get(*name) {
@@ -104,7 +105,20 @@ pub fn to_swift(headers: &HeaderMap) -> S3Result<HeaderMap> {
         let value = String::from_utf8(values.join(&b","[..]))
             .map_err(|_| S3Error::argument("metadata", meta, "Metadata must be UTF-8."))?;
         bytes += meta.len() + value.len();
-        set(&mut kept, &format!("x-object-meta-{meta}"), &value);
+        set(&mut kept, &kept_name(meta), &value);
+    }
+    for header in odd.iter().flat_map(|odd| &odd.0) {
+        let Some(meta) = header
+            .name
+            .strip_prefix("x-amz-meta-")
+            .filter(|meta| is_kept(meta))
+        else {
+            continue;
+        };
+        let value = String::from_utf8(header.value.clone())
+            .map_err(|_| S3Error::argument("metadata", meta, "Metadata must be UTF-8."))?;
+        bytes += meta.len() + value.len();
+        set(&mut kept, &kept_name(meta), &value);
     }
     if bytes > MAX_USER_METADATA_BYTES {
         return Err(S3Error::from(Code::MetadataTooLarge)
@@ -112,6 +126,35 @@ pub fn to_swift(headers: &HeaderMap) -> S3Result<HeaderMap> {
             .with("MaxSizeAllowed", MAX_USER_METADATA_BYTES.to_string()));
     }
     Ok(kept)
+}
+
+/// Of the names that HTTP does not have S3 keeps those with a `(`; headers of other such names it passes over.
+fn is_kept(meta: &str) -> bool {
+    !meta.contains([
+        ' ', '"', ')', ',', '/', ';', '<', '=', '>', '?', '@', '[', '\\', ']', '{', '}',
+    ])
+}
+
+/// The name that Swift keeps user metadata under: HTTP's own, with what HTTP does not have in percent form.
+fn kept_name(meta: &str) -> String {
+    let meta = meta.replace('%', "%25").replace('(', "%28");
+    format!("x-object-meta-{meta}")
+}
+
+/// The name S3 knows user metadata by.
+fn shown_name(meta: &str) -> String {
+    let meta = meta.replace("%28", "(").replace("%25", "%");
+    format!("x-amz-meta-{meta}")
+}
+
+/// User metadata whose name HTTP does not have.
+pub fn odd_from_swift(stored: &HeaderMap) -> OddHeaders {
+    let odd = stored.iter().filter_map(|(name, value)| {
+        let name = shown_name(name.as_str().strip_prefix("x-object-meta-")?);
+        let value = value.as_bytes().to_vec();
+        name.contains('(').then_some(OddHeader { name, value })
+    });
+    OddHeaders(odd.collect())
 }
 
 /// The metadata of a stored object as it is to be stored again, with a copy.
@@ -138,7 +181,7 @@ pub fn from_swift(stored: &HeaderMap) -> HeaderMap {
         if KEPT.contains(&name_text) || SHOWN.contains(&name_text) {
             shown.insert(name.clone(), value.clone());
         } else if let Some(meta) = name_text.strip_prefix("x-object-meta-")
-            && let Ok(name) = HeaderName::from_bytes(format!("x-amz-meta-{meta}").as_bytes())
+            && let Ok(name) = HeaderName::from_bytes(shown_name(meta).as_bytes())
         {
             shown.insert(name, value.clone());
         }
@@ -228,13 +271,16 @@ mod tests {
 
     #[test]
     fn metadata_goes_both_ways() {
-        let kept = to_swift(&headers(&[
-            ("x-amz-meta-color", "blau ü"),
-            ("content-encoding", "aws-chunked, gzip"),
-            ("cache-control", "no-cache"),
-            ("x-object-sysmeta-evil", "1"),
-            ("x-amz-date", "x"),
-        ]))
+        let kept = to_swift(
+            &headers(&[
+                ("x-amz-meta-color", "blau ü"),
+                ("content-encoding", "aws-chunked, gzip"),
+                ("cache-control", "no-cache"),
+                ("x-object-sysmeta-evil", "1"),
+                ("x-amz-date", "x"),
+            ]),
+            None,
+        )
         .unwrap();
         assert_eq!(text(&kept, "x-object-meta-color"), Some("blau ü"));
         assert_eq!(text(&kept, "content-encoding"), Some("gzip"));
@@ -270,7 +316,9 @@ mod tests {
         );
         let large = "x".repeat(3000);
         assert_eq!(
-            to_swift(&headers(&[("x-amz-meta-a", &large)])).unwrap_err().code,
+            to_swift(&headers(&[("x-amz-meta-a", &large)]), None)
+                .unwrap_err()
+                .code,
             Code::MetadataTooLarge
         );
     }
@@ -289,6 +337,23 @@ mod tests {
         assert_eq!(text(&shown, "x-amz-version-id"), Some("1700000000.00000"));
         assert_eq!(text(&shown, "x-robots-tag"), Some("noindex"));
         assert!(!shown.contains_key("x-delete-at") && !shown.contains_key("x-amz-delete-marker"));
+    }
+
+    #[test]
+    fn names_that_http_does_not_have_go_both_ways() {
+        let odd = |name: &str| OddHeader {
+            name: format!("x-amz-meta-{name}"),
+            value: b"v".to_vec(),
+        };
+        let given = OddHeaders(vec![odd("("), odd(")"), odd("a/b"), odd("(%28")]);
+        let kept = to_swift(&headers(&[("x-amz-meta-%", "p")]), Some(&given)).unwrap();
+        assert_eq!(text(&kept, "x-object-meta-%28"), Some("v"));
+        assert_eq!(text(&kept, "x-object-meta-%28%2528"), Some("v"));
+        assert_eq!(kept.len(), 4);
+        assert_eq!(text(&from_swift(&kept), "x-amz-meta-%"), Some("p"));
+        let shown = odd_from_swift(&kept);
+        assert_eq!(shown.get("x-amz-meta-("), Some(b"v".to_vec()));
+        assert_eq!(shown.0.len(), 2);
     }
 
     #[test]

@@ -6,6 +6,7 @@ mod header_names;
 pub mod headers;
 pub mod logging;
 pub mod metrics;
+mod odd_names;
 mod request_line;
 pub mod respond;
 mod serve;
@@ -15,6 +16,7 @@ pub mod trans_id;
 
 pub use body::{Body, BodyError, BodySender, Closed, CollectError, collect};
 pub use clock::Clock;
+pub use odd_names::{OddHeader, OddHeaders};
 pub use serve::{ServeOptions, serve};
 pub use shutdown::{Shutdown, ShutdownTrigger};
 pub use tasks::Tasks;

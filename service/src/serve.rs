@@ -1,5 +1,6 @@
 //! The HTTP/1 edge: accepts, bounds, hands over to a handler, drains.
 
+use crate::odd_names::{Exchange, OddNames};
 use crate::request_line::Readable;
 use crate::{Body, Handler, Peer, Request, Response, Shutdown, header_names, respond};
 use futures_util::FutureExt;
@@ -13,6 +14,7 @@ use std::convert::Infallible;
 use std::panic::AssertUnwindSafe;
 use std::sync::Arc;
 use std::time::Duration;
+use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::Semaphore;
 
@@ -29,6 +31,8 @@ pub struct ServeOptions {
     pub max_headers: usize,
     /// Connections served at once; further ones wait in the kernel's queue.
     pub max_connections: usize,
+    /// Whether user metadata of S3 may have names that HTTP does not have.
+    pub odd_names: bool,
     /// How long requests may take to end once the end was asked for.
     pub drain_timeout_ms: u64,
     /// Header names go out as `X-Object-Meta-Color`, S3's own excepted; else all in lower case, which costs least.
@@ -44,6 +48,7 @@ impl ServeOptions {
             max_header_bytes: 64 * 1024,
             max_headers: 256,
             max_connections: 4_096,
+            odd_names: true,
             drain_timeout_ms: 5_000,
             titled_header_names: true,
         }
@@ -56,6 +61,7 @@ impl ServeOptions {
             max_header_bytes: 256 * 1024,
             max_headers: 512,
             titled_header_names: false,
+            odd_names: false,
             ..ServeOptions::public(name)
         }
     }
@@ -118,6 +124,22 @@ async fn serve_connection(
 ) {
     // Small responses must not wait for the peer's acknowledgement; a socket that refuses still works.
     let _ = stream.set_nodelay(true);
+    if options.odd_names {
+        let (stream, exchange) = OddNames::new(stream, options.max_header_bytes);
+        serve_stream(stream, Some(exchange), peer, handler, options, shutdown).await;
+    } else {
+        serve_stream(stream, None, peer, handler, options, shutdown).await;
+    }
+}
+
+async fn serve_stream(
+    stream: impl AsyncRead + AsyncWrite + Unpin + Send + 'static,
+    exchange: Option<Arc<Exchange>>,
+    peer: Peer,
+    handler: Arc<dyn Handler>,
+    options: &ServeOptions,
+    shutdown: Shutdown,
+) {
     let titled = options.titled_header_names;
     let (stream, at_start) = Readable::new(stream);
     let service = service_fn(move |request: hyper::Request<hyper::body::Incoming>| {
@@ -125,11 +147,15 @@ async fn serve_connection(
         if request.body().is_end_stream() {
             at_start.tell();
         }
+        let exchange = exchange.clone();
         async move {
             let (mut parts, incoming) = request.into_parts();
             let keeps_alive = titled && asks_to_keep_alive(&parts.headers);
             parts.extensions.insert(peer);
-            let request = Request::from_parts(parts, Body::from(incoming));
+            let mut request = Request::from_parts(parts, Body::from(incoming));
+            if let Some(exchange) = &exchange {
+                exchange.complete(&mut request);
+            }
             let mut response = guarded(handler, request).await;
             if titled {
                 header_names::keep_lower_case(&mut response);
@@ -137,6 +163,9 @@ async fn serve_connection(
             if keeps_alive {
                 let kept = HeaderValue::from_static("keep-alive");
                 response.headers_mut().entry(CONNECTION).or_insert(kept);
+            }
+            if let Some(exchange) = &exchange {
+                exchange.prepare(&mut response);
             }
             Ok::<Response, Infallible>(response)
         }

@@ -266,6 +266,8 @@ fn dev_proxy(bind: SocketAddr) -> ProxyRoleConfig {
         formpost,
         domain_remap,
         versioned_writes,
+        container_sync: Some(Default::default()),
+        crossdomain: Some(Default::default()),
         ..ProxyConfig::default()
     };
     ProxyRoleConfig {

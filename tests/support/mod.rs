@@ -3,6 +3,7 @@
 // Each test file uses its own part of this.
 #![allow(dead_code)]
 
+pub mod archive;
 pub mod clients;
 pub mod copies;
 pub mod files;
@@ -164,6 +165,53 @@ impl Cluster {
             std::fs::read_to_string(self.node_folder(number).join("node.toml")).expect("node.toml is there");
         let config: toml::Table = text.parse().expect("node.toml is TOML");
         config["storage"]["bind"].as_str().expect("an address").to_owned()
+    }
+
+    /// Starts another proxy of this cluster, its pipeline as TOML says it; the sample user `test:tester` is added. Its
+    /// address.
+    pub fn start_proxy(&self, pipeline: &str) -> (NodeProcess, String) {
+        let text =
+            std::fs::read_to_string(self.node_folder(1).join("node.toml")).expect("node.toml is there");
+        let mut config: toml::Table = text.parse().expect("node.toml is TOML");
+        config.remove("storage");
+        let address = {
+            let free = std::net::TcpListener::bind("127.0.0.1:0").expect("a free port");
+            free.local_addr().expect("its address").to_string()
+        };
+        let mut proxy: toml::Table = pipeline.parse().expect("the pipeline is TOML");
+        let users = "'test:tester' = { key = 'testing', groups = ['.admin'] }";
+        let tempauth =
+            toml::Table::from_iter([("users".to_owned(), users.parse::<toml::Table>().unwrap().into())]);
+        proxy.insert("tempauth".into(), tempauth.into());
+        let role = toml::Table::from_iter([
+            ("bind".to_owned(), address.clone().into()),
+            ("pipeline".to_owned(), proxy.into()),
+        ]);
+        config.insert("proxy".into(), role.into());
+        // Beside the first node's file, since paths in it are taken from its own folder.
+        let number = address.rsplit(':').next().expect("a port");
+        let path = self.node_folder(1).join(format!("proxy-{number}.toml"));
+        std::fs::write(&path, toml::to_string(&config).expect("TOML")).expect("it can be written");
+        let log = std::fs::File::create(path.with_extension("log")).expect("the log opens");
+        let child = Command::new(env!("CARGO_BIN_EXE_martlet"))
+            .args(["node", "--config"])
+            .arg(&path)
+            .stdin(Stdio::null())
+            .stdout(log.try_clone().expect("a second handle"))
+            .stderr(log)
+            .spawn()
+            .expect("the proxy starts");
+        let mut proxy = NodeProcess { child };
+        wait_for("the proxy to answer", || {
+            let ended = proxy.child.try_wait().expect("it can be waited for");
+            assert!(
+                ended.is_none(),
+                "{}",
+                std::fs::read_to_string(path.with_extension("log")).unwrap()
+            );
+            std::net::TcpStream::connect(&address).is_ok()
+        });
+        (proxy, address)
     }
 
     /// One full round of replication on every node; the report of each.

@@ -35,10 +35,19 @@ pub struct AccountInfo {
     pub container_count: u64,
     pub object_count: u64,
     pub bytes_used: u64,
+    /// What is used of each policy, by its name in lower case.
+    pub usage: BTreeMap<String, Usage>,
     /// `X-Account-Meta-*` without the prefix, lower case.
     pub metadata: BTreeMap<String, String>,
     /// `X-Account-Sysmeta-*` without the prefix, lower case.
     pub sysmeta: BTreeMap<String, String>,
+}
+
+/// What an account uses of a policy.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Usage {
+    pub bytes: u64,
+    pub objects: u64,
 }
 
 /// A container as its servers describe it.
@@ -80,9 +89,16 @@ impl AccountInfo {
             container_count: number(head, header::X_ACCOUNT_CONTAINER_COUNT),
             object_count: number(head, header::X_ACCOUNT_OBJECT_COUNT),
             bytes_used: number(head, header::X_ACCOUNT_BYTES_USED),
+            usage: usage(head),
             metadata: family(head, "x-account-meta-"),
             sysmeta: family(head, "x-account-sysmeta-"),
         }
+    }
+
+    /// What is used of a policy.
+    pub fn usage(&self, policy: &str) -> Usage {
+        let known = self.usage.get(&policy.to_lowercase());
+        known.copied().unwrap_or_default()
     }
 }
 
@@ -126,6 +142,19 @@ fn number(head: &HeaderMap, name: &str) -> u64 {
     headers::text(head, name)
         .and_then(|text| text.trim().parse().ok())
         .unwrap_or(0)
+}
+
+fn usage(head: &HeaderMap) -> BTreeMap<String, Usage> {
+    let mut usage = BTreeMap::<String, Usage>::new();
+    for (name, value) in family(head, "x-account-storage-policy-") {
+        let number = value.trim().parse().unwrap_or(0);
+        if let Some(policy) = name.strip_suffix("-bytes-used") {
+            usage.entry(policy.to_owned()).or_default().bytes = number;
+        } else if let Some(policy) = name.strip_suffix("-object-count") {
+            usage.entry(policy.to_owned()).or_default().objects = number;
+        }
+    }
+    usage
 }
 
 fn family(head: &HeaderMap, prefix: &str) -> BTreeMap<String, String> {
@@ -190,6 +219,16 @@ impl Core {
                 ..AccountInfo::default()
             })
         })
+    }
+
+    /// The account as it is remembered, without asking anybody.
+    pub async fn remembered_account(&self, account: &AccountName) -> Option<Arc<AccountInfo>> {
+        self.info.accounts.get(account.as_str()).await
+    }
+
+    /// The container as it is remembered, without asking anybody.
+    pub async fn remembered_container(&self, path: &ContainerPath) -> Option<Arc<ContainerInfo>> {
+        self.info.containers.get(&container_key(path)).await
     }
 
     /// The container, from memory or its servers.

@@ -39,20 +39,20 @@ mod stream;
 
 pub use authorize::{AllowAll, Authorize, Need};
 pub use config::CoreConfig;
-pub use info::{AccountInfo, ContainerInfo, Cors, Existence};
+pub use info::{AccountInfo, ContainerInfo, Cors, Existence, Usage};
 pub use put::TrailingMetadata;
 
 use arc_swap::ArcSwap;
 use http::Method;
 use info::InfoCache;
-use martlet_node_client::NodeClient;
+use martlet_node_client::{Node, NodeClient};
 use martlet_protocol::hash::HashSalt;
 use martlet_protocol::limits::Limits;
 use martlet_protocol::name::Target;
-use martlet_protocol::policy::Policies;
+use martlet_protocol::policy::{Policies, PolicyIndex};
 use martlet_ring::RingSet;
 use martlet_service::{Clock, Request, Response, Tasks};
-use placement::Placer;
+use placement::{Placer, Which};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Instant;
@@ -125,6 +125,23 @@ impl Core {
             Target::Container(path) => container::handle(self, &head, path, authorize).await,
             Target::Account(account) => account::handle(self, &head, account, authorize).await,
         }
+    }
+
+    /// The partition of a path and the devices that hold it, in ring order. Objects go by their container's policy.
+    pub fn primaries(&self, target: &Target, policy: Option<PolicyIndex>) -> Option<(u32, Vec<Node>)> {
+        let which = match target {
+            Target::Account(_) => Which::Account,
+            Target::Container(_) => Which::Container,
+            Target::Object(_) => Which::Object(policy.unwrap_or_default()),
+        };
+        let hash = self.salt.hash(
+            target.account(),
+            target.container().map(|name| name.as_str()),
+            target.object().map(|name| name.as_str()),
+        );
+        let placement = self.placer.place(which, &hash)?;
+        let nodes = placement.primaries.iter().map(|peer| peer.node.clone()).collect();
+        Some((placement.partition, nodes))
     }
 
     /// The storage policies, as `/info` shows them.

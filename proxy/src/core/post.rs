@@ -38,7 +38,7 @@ async fn post(
     let given = &request.headers;
     checks::metadata(given, Kind::Object, &core.limits)?;
     let info = authorized(core, &Method::POST, path, authorize).await?;
-    let now = core.clock.now();
+    let now = checks::moment(given, &core.clock)?;
     let mut common = backend::common_headers(
         Which::Object(info.policy),
         &backend::trans_id(&request.headers, &request.extensions),

@@ -41,7 +41,7 @@ pub async fn run(request: Request, next: Next) -> Response {
     if is_admin && let Err(status) = check_signature(&config.admin_key, &query, edge.clock.now().secs()) {
         return answer::status(status);
     }
-    let mut response = respond::json(StatusCode::OK, &sections(edge, is_admin));
+    let mut response = respond::json(StatusCode::OK, &sections(edge, is_admin).await);
     if let Some(origin) = request.headers().get(ORIGIN) {
         let out = response.headers_mut();
         out.insert(http::header::ACCESS_CONTROL_ALLOW_ORIGIN, origin.clone());
@@ -89,7 +89,7 @@ fn hmac_hex<M: Mac + KeyInit>(key: &str, message: &str) -> String {
     hex::encode(mac.finalize().into_bytes())
 }
 
-fn sections(edge: &Edge, is_admin: bool) -> Value {
+async fn sections(edge: &Edge, is_admin: bool) -> Value {
     let mut all = Map::new();
     all.insert("swift".into(), swift_section(edge));
     all.insert("tempauth".into(), json!({"account_acls": true}));
@@ -103,6 +103,14 @@ fn sections(edge: &Edge, is_admin: bool) -> Value {
     );
     all.insert("symlink".into(), super::symlink::info(&edge.config.symlink));
     edge.config.versioned_writes.show(&mut all);
+    super::bulk::describe(edge, &mut all);
+    super::ratelimit::describe(edge, &mut all);
+    super::container_sync::describe(edge, &mut all).await;
+    super::crossdomain::describe(edge, &mut all);
+    super::name_check::describe(edge, &mut all);
+    super::read_only::describe(edge, &mut all);
+    super::container_quotas::describe(&mut all);
+    super::account_quotas::describe(&mut all);
     let remap = &edge.config.domain_remap;
     if !remap.storage_domain.is_empty() {
         let section = json!({"default_reseller_prefix": remap.default_reseller_prefix});

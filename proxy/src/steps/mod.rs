@@ -1,10 +1,15 @@
 //! The steps of the pipeline; their order, and why, stands in `pipeline.rs`.
 
 pub mod accept;
+pub mod account_quotas;
 pub mod answer;
+pub mod bulk;
 pub mod catch_errors;
+pub mod container_quotas;
+pub mod container_sync;
 pub mod copy;
 pub mod cors;
+pub mod crossdomain;
 pub mod dispatch;
 pub mod dlo;
 pub mod domain_remap;
@@ -14,10 +19,14 @@ pub mod gatekeeper;
 pub mod healthcheck;
 pub mod heartbeat;
 pub mod info;
+pub mod list_endpoints;
 pub mod listing_formats;
 pub mod listing_page;
 pub mod logging;
+pub mod name_check;
 pub mod paths;
+pub mod ratelimit;
+pub mod read_only;
 pub mod report;
 pub mod s3;
 pub mod s3_segments;

@@ -166,7 +166,7 @@ pub(super) async fn object(mut call: Call) -> S3Result<Response> {
     put::check_conditions(&call, &mut conditions).await?;
     let opened = source.open(&call, None).await?;
     let mut headers = if replaces {
-        metadata::to_swift(&call.headers)?
+        metadata::to_swift(&call.headers, call.odd.as_ref())?
     } else {
         metadata::to_copy(&opened.headers)
     };

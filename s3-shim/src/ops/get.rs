@@ -94,6 +94,10 @@ pub(super) async fn object(call: Call, method: Method) -> S3Result<Response> {
     });
     *response.status_mut() = parts.status;
     *response.headers_mut() = shown;
+    let odd = metadata::odd_from_swift(&stored);
+    if !odd.0.is_empty() {
+        response.extensions_mut().insert(odd);
+    }
     Ok(response)
 }
 

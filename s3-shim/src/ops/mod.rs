@@ -26,7 +26,7 @@ use http_body::{Frame, SizeHint};
 use martlet_protocol::identity::Identity;
 use martlet_protocol::query::Query;
 use martlet_service::headers::text;
-use martlet_service::{Body, BodyError, Clock, Handler, Response};
+use martlet_service::{Body, BodyError, Clock, Handler, OddHeaders, Response};
 use std::pin::Pin;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::task::{Context, Poll};
@@ -51,6 +51,7 @@ pub(crate) struct Call {
     pub payload: Payload,
     pub query: Query,
     pub headers: HeaderMap,
+    pub odd: Option<OddHeaders>,
     /// In a lock only so that the request can be shared between tasks; see [`Call::take_body`].
     pub body: Mutex<Body>,
     pub bucket: String,

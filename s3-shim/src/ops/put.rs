@@ -13,7 +13,7 @@ use martlet_service::headers::{set, text};
 
 pub(super) async fn object(mut call: Call) -> S3Result<Response> {
     metadata::refuse_unsupported(&call.headers)?;
-    let mut headers = metadata::to_swift(&call.headers)?;
+    let mut headers = metadata::to_swift(&call.headers, call.odd.as_ref())?;
     for name in metadata::EXPIRY {
         if let Some(value) = call.headers.get(name) {
             headers.insert(HeaderName::from_static(name), value.clone());

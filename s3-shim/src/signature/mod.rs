@@ -8,9 +8,9 @@ pub mod v4;
 
 use crate::Credentials;
 use crate::errors::{Code, S3Error, S3Result};
-use http::HeaderMap;
 use http::request::Parts;
 use martlet_protocol::identity::Identity;
+use martlet_service::OddHeaders;
 use subtle::ConstantTimeEq;
 
 /// How far a client's clock may be from ours, in seconds, either way.
@@ -133,10 +133,16 @@ pub(crate) fn same(left: &[u8], right: &[u8]) -> bool {
 
 /// Refuses `x-amz-*` headers that the signature does not cover: someone between the client and us could have added
 /// them, and they can change what the request does. `x-amz-content-sha256` is part of what is signed either way.
-pub(crate) fn refuse_unsigned(headers: &HeaderMap, is_signed: impl Fn(&str) -> bool) -> S3Result<()> {
-    let unsigned: Vec<&str> = headers
+pub(crate) fn refuse_unsigned(parts: &Parts, is_signed: impl Fn(&str) -> bool) -> S3Result<()> {
+    let odd = parts.extensions.get::<OddHeaders>();
+    let odd_names = odd
+        .iter()
+        .flat_map(|odd| odd.0.iter().map(|header| header.name.as_str()));
+    let unsigned: Vec<&str> = parts
+        .headers
         .keys()
         .map(|name| name.as_str())
+        .chain(odd_names)
         .filter(|name| name.starts_with("x-amz-") && *name != "x-amz-content-sha256" && !is_signed(name))
         .collect();
     if unsigned.is_empty() {

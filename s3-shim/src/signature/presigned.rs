@@ -79,7 +79,7 @@ pub(super) fn check_v4(checker: &Checker<'_>, parts: &Parts) -> S3Result<Authent
         without: Some("X-Amz-Signature"),
     }
     .verify(&found.secret, &signature)?;
-    refuse_unsigned(&parts.headers, |name| signed.iter().any(|signed| signed == name))?;
+    refuse_unsigned(parts, |name| signed.iter().any(|signed| signed == name))?;
     let seed = v4::ChunkSeed {
         key,
         scope: scope.text(),

@@ -7,6 +7,7 @@ use base64::engine::general_purpose::STANDARD;
 use hmac::{Hmac, KeyInit, Mac};
 use http::request::Parts;
 use martlet_protocol::date;
+use martlet_service::OddHeaders;
 use martlet_service::headers::text;
 use sha1::Sha1;
 
@@ -134,17 +135,24 @@ pub(super) fn string_to_sign(parts: &Parts, date_line: &str, host_bucket: Option
         signed.extend_from_slice(&line);
     }
     signed.push(b'\n');
+    let odd = parts.extensions.get::<OddHeaders>();
+    let odd_names = odd
+        .iter()
+        .flat_map(|odd| odd.0.iter().map(|header| header.name.as_str()));
     let mut names: Vec<&str> = parts
         .headers
         .keys()
         .map(|name| name.as_str())
         .filter(|name| name.starts_with("x-amz-"))
+        .chain(odd_names)
         .collect();
     names.sort_unstable();
+    names.dedup();
     for name in names {
+        let value = odd.and_then(|odd| odd.get(name));
         signed.extend_from_slice(name.as_bytes());
         signed.push(b':');
-        signed.extend_from_slice(&plain_value(parts, name));
+        signed.extend_from_slice(&value.unwrap_or_else(|| plain_value(parts, name)));
         signed.push(b'\n');
     }
     signed.extend_from_slice(resource(parts, host_bucket).as_slice());

@@ -5,6 +5,7 @@ use crate::errors::{Code, S3Error, S3Result};
 use hmac::{Hmac, KeyInit, Mac};
 use http::request::Parts;
 use martlet_protocol::date;
+use martlet_service::OddHeaders;
 use martlet_service::headers::text;
 use sha2::Sha256;
 
@@ -170,7 +171,10 @@ impl Signed<'_> {
         )
         .into_bytes();
         for name in self.signed_headers {
-            let value = match canonical::header_value(&self.parts.headers, name) {
+            let odd = self.parts.extensions.get::<OddHeaders>();
+            let value = canonical::header_value(&self.parts.headers, name)
+                .or_else(|| odd.and_then(|odd| odd.get(name)));
+            let value = match value {
                 Some(value) => value,
                 None if name == "host" => self.parts.uri.authority()?.as_str().as_bytes().to_vec(),
                 None => return None,
@@ -283,7 +287,7 @@ pub(super) fn check_header(checker: &Checker<'_>, parts: &Parts) -> S3Result<Aut
         without: None,
     }
     .verify(&found.secret, signature)?;
-    refuse_unsigned(&parts.headers, |name| signed.iter().any(|signed| signed == name))?;
+    refuse_unsigned(parts, |name| signed.iter().any(|signed| signed == name))?;
     let seed = ChunkSeed {
         key,
         scope: scope.text(),

@@ -18,7 +18,7 @@ pub(crate) async fn create(mut call: Call) -> S3Result<Response> {
     metadata::refuse_unsupported(&call.headers)?;
     check_key(&call.key, longest_key(call.config().max_key_bytes))?;
     let checksum = wanted_algorithm(&call.headers)?;
-    let mut headers = metadata::to_swift(&call.headers)?;
+    let mut headers = metadata::to_swift(&call.headers, call.odd.as_ref())?;
     if let Some((algorithm, kind)) = checksum {
         set(&mut headers, ALGORITHM, algorithm.name());
         set(&mut headers, KIND, kind.as_str());
