@@ -281,6 +281,10 @@ async fn copies_carry_what_they_should() {
     assert_eq!(put(&user, "/c/part", &part, "").await.status, 201);
     assert_eq!(user.call("GET", "/c/part", &[], "").await.text(), "12");
 
+    let only_new = [("x-copy-from", "c/o"), ("if-none-match", "*")];
+    assert_eq!(put(&user, "/c/unique", &only_new, "").await.status, 201);
+    assert_eq!(put(&user, "/c/unique", &only_new, "").await.status, 412);
+
     // Across accounts, with the right to read here and to write there.
     put(&other, "/d", &[], "").await;
     let abroad = [("destination", "d/o"), ("destination-account", "AUTH_test2")];
