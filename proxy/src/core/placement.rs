@@ -248,7 +248,8 @@ fn nearest_first<'a>(above: &'a [Arc<Peer>], below: &[Arc<Peer>]) -> Vec<&'a Arc
     let mut places: Vec<Option<&Arc<Peer>>> = vec![None; below.len().min(above.len())];
     let same_machine = |one: &Node, other: &Node| one.ip == other.ip;
     let same_device = |one: &Node, other: &Node| one.ip == other.ip && one.device == other.device;
-    let nearness: [&dyn Fn(&Node, &Node) -> bool; 3] = [&same_device, &same_machine, &|_, _| true];
+    let anywhere = |_: &Node, _: &Node| true;
+    let nearness: [fn(&Node, &Node) -> bool; 3] = [same_device, same_machine, anywhere];
     for is_near in nearness {
         for (place, own) in places.iter_mut().zip(below) {
             let found = left.iter().position(|peer| is_near(&peer.node, &own.node));
