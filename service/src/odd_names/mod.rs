@@ -234,3 +234,56 @@ impl<S: AsyncWrite + Unpin> AsyncWrite for OddNames<S> {
         Pin::new(&mut self.inner).poll_shutdown(cx)
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::{BoxFuture, Handler, ServeOptions, Shutdown, serve};
+    use tokio::io::{AsyncReadExt, AsyncWriteExt};
+    use tokio::net::{TcpListener, TcpStream};
+
+    /// Gives back what odd headers came, and how long the body was.
+    struct Mirror;
+
+    impl Handler for Mirror {
+        fn call(&self, mut request: Request) -> BoxFuture<'_, Response> {
+            Box::pin(async move {
+                let odd = request.extensions_mut().remove::<OddHeaders>();
+                let names: Vec<_> = request.headers().keys().map(ToString::to_string).collect();
+                let body = crate::collect(std::mem::take(request.body_mut()), 1024)
+                    .await
+                    .unwrap();
+                let words = format!("{} {}", names.join(","), body.len());
+                let mut response = Response::new(crate::Body::full(words));
+                if let Some(odd) = odd {
+                    response.extensions_mut().insert(odd);
+                }
+                response
+            })
+        }
+    }
+
+    #[tokio::test]
+    async fn names_travel_both_ways_over_one_connection() {
+        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let address = listener.local_addr().unwrap();
+        let options = ServeOptions::public("test");
+        let (trigger, shutdown) = Shutdown::new();
+        let server = tokio::spawn(serve(listener, Arc::new(Mirror), options, shutdown));
+        let mut client = TcpStream::connect(address).await.unwrap();
+        let put = "PUT /o HTTP/1.1\r\nhost: a\r\nx-amz-meta-(: one\r\ncontent-length: 4\r\n\r\nbody";
+        let get = "GET /o HTTP/1.1\r\nhost: a\r\nconnection: close\r\n\r\n";
+        client
+            .write_all(format!("{put}{put}{get}").as_bytes())
+            .await
+            .unwrap();
+        let mut answer = String::new();
+        client.read_to_string(&mut answer).await.unwrap();
+        assert_eq!(answer.matches("\r\nx-amz-meta-(: one\r\n").count(), 2, "{answer}");
+        assert_eq!(answer.matches("host,content-length 4").count(), 2, "{answer}");
+        assert!(answer.ends_with("host,connection 0"), "{answer}");
+        assert!(!answer.to_ascii_lowercase().contains("x-odd-"), "{answer}");
+        trigger.trigger();
+        server.await.unwrap();
+    }
+}
