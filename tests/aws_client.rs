@@ -4,7 +4,7 @@ mod support;
 
 use std::process::Command;
 use support::clients::{aws, run, swift};
-use support::{Cluster, files};
+use support::{Cluster, files, wait_for};
 
 #[test]
 fn every_verb_works() {
@@ -117,4 +117,31 @@ fn one_object_is_seen_through_both_doors() {
     assert_eq!(colour.trim(), "\"blue\"");
     swift(&["delete", "both", "from-s3"]);
     assert!(!aws(&["s3", "ls", "s3://both/"]).contains("from-s3"));
+}
+
+#[test]
+fn an_upload_in_parts_is_one_object_through_both_doors() {
+    let cluster = Cluster::start();
+    let folder = tempfile::tempdir().unwrap();
+    files::write_random(&folder.path().join("parts"), 20 << 20);
+    let aws = |arguments: &[&str]| run(aws(&cluster.url(), folder.path()).arg("s3").args(arguments));
+    let swift = |arguments: &[&str]| run(swift(&cluster.url(), folder.path()).args(arguments));
+    aws(&["mb", "s3://both"]);
+    aws(&["cp", "parts", "s3://both/parts", "--no-progress"]);
+    assert!(swift(&["stat", "both", "parts"]).contains("Content Length: 20971520"));
+    swift(&["download", "both", "parts", "-o", "through-swift"]);
+    files::assert_equal(&folder.path().join("parts"), &folder.path().join("through-swift"));
+    let url = aws(&["presign", "s3://both/parts"]);
+    run(Command::new("curl")
+        .current_dir(folder.path())
+        .args(["-fsS", "-o", "through-curl", url.trim()]));
+    files::assert_equal(&folder.path().join("parts"), &folder.path().join("through-curl"));
+    wait_for("the parts to be counted", || {
+        swift(&["stat"]).contains("Bytes: 2097")
+    });
+    // The client sees a static large object and asks that its segments go too: the parts go with it.
+    swift(&["delete", "both", "parts"]);
+    assert_eq!(swift(&["list", "both"]), "");
+    wait_for("the parts to be gone", || swift(&["stat"]).contains("Bytes: 0\n"));
+    aws(&["rb", "s3://both"]);
 }

@@ -397,6 +397,21 @@ async fn heartbeats_come_before_the_report() {
         "{}",
         wrong.text()
     );
+    // A copy of a manifest beats for it, and tells how it ended.
+    let copy = "/big/beat?multipart-manifest=get&heartbeat=on";
+    let copied = user.call("COPY", copy, &[("destination", "/big/copy")], "").await;
+    assert!(
+        copied.text().contains("Response Status: 201 Created"),
+        "{}",
+        copied.text()
+    );
+    assert_eq!(user.call("DELETE", "/segs/b", &[], "").await.status, 204);
+    let failed = user.call("COPY", copy, &[("destination", "/big/none")], "").await;
+    assert!(
+        failed.text().contains("Response Status: 400 Bad Request"),
+        "{}",
+        failed.text()
+    );
     // What is wrong before anything is looked at is said at once.
     assert_eq!(user.call("PUT", target, &[], "junk").await.status, 400);
 }

@@ -103,6 +103,8 @@ async fn copy(request: Request, next: Next, paths: Paths) -> Response {
     }
     // It says which version is read; the copy is a new one.
     query.remove("version-id");
+    // The copy beats for all of it; a manifest that beat for itself would hide how it ended.
+    query.remove("heartbeat");
     let beats = wants_heartbeat.then(|| {
         let seconds = next.edge().config.copy.yield_frequency;
         heartbeat::Heartbeat::new(request.headers(), seconds)
