@@ -41,8 +41,17 @@ pub struct ClusterConfig {
     pub hash_path_suffix: String,
     /// Folder with `account.ring.gz`, `container.ring.gz`, `object.ring.gz`, `object-1.ring.gz` and so on.
     pub rings: PathBuf,
+    /// Seconds between two looks at the ring files; changed ones take effect without a restart. SIGHUP makes a node look
+    /// at once.
+    #[serde(default = "ring_check_interval")]
+    pub ring_check_interval: u64,
     /// Storage policies, as in `swift.conf`.
     pub policies: Vec<Policy>,
+}
+
+/// Swift's proxies look every 15 seconds; a look costs next to nothing.
+pub fn ring_check_interval() -> u64 {
+    5
 }
 
 impl ClusterConfig {

@@ -8,8 +8,10 @@ use crate::cli::DevOptions;
 use crate::config::NodeConfig;
 use crate::node::{StorageNode, end_asked_for};
 use crate::proxy_role;
+use crate::rings::RingWatch;
 use layout::Layout;
 use martlet_node_client::{NodeClient, NodeClientConfig};
+use martlet_replicator::Rings;
 use martlet_service::logging::LogOptions;
 use martlet_service::{Clock, ServeOptions, Shutdown, metrics, serve};
 use std::error::Error;
@@ -50,14 +52,18 @@ pub async fn run(options: DevOptions) -> Result<(), Box<dyn Error>> {
 
     let client = NodeClient::new(NodeClientConfig::default());
     let clock = Clock::system();
-    let mut nodes = Nodes::start(&layout, options.processes, &client, &clock).await?;
+    let watch = RingWatch::open(&layout.proxy.cluster)?;
+    let rings = watch.rings();
+    let mut nodes = Nodes::start(&layout, options.processes, &rings, &client, &clock).await?;
     let (trigger, shutdown) = Shutdown::new();
+    // A closed terminal hangs this process up, which is to end it as ever.
+    let watching = tokio::spawn(watch.run(false, shutdown.clone()));
     let role = layout
         .proxy
         .proxy
         .as_ref()
         .expect("the layout gives the first configuration a proxy");
-    let handler = proxy_role::build(&layout.proxy, role, &client, &clock)?;
+    let handler = proxy_role::build(&layout.proxy, role, rings, &client, &clock)?;
     let serving = tokio::spawn(serve(listener, handler, ServeOptions::public("proxy"), shutdown));
     print_welcome(address, &data, &options);
 
@@ -66,6 +72,7 @@ pub async fn run(options: DevOptions) -> Result<(), Box<dyn Error>> {
     trigger.trigger();
     serving.await?;
     nodes.stop(&data).await;
+    watching.await??;
     Ok(())
 }
 
@@ -79,6 +86,7 @@ impl Nodes {
     async fn start(
         layout: &Layout,
         processes: bool,
+        rings: &Rings,
         client: &NodeClient,
         clock: &Clock,
     ) -> Result<Nodes, Box<dyn Error>> {
@@ -99,7 +107,7 @@ impl Nodes {
                 .storage
                 .as_ref()
                 .expect("the layout gives every node its devices");
-            nodes.push(StorageNode::start(&config, storage, client, clock).await?);
+            nodes.push(StorageNode::start(&config, storage, rings, client, clock).await?);
         }
         Ok(Nodes::Here(nodes))
     }

@@ -9,6 +9,7 @@ mod operator;
 mod proxy_role;
 mod recon;
 mod ring;
+mod rings;
 mod router;
 
 use clap::Parser;

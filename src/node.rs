@@ -4,6 +4,7 @@ use crate::cli::NodeOptions;
 use crate::config::{NodeConfig, StorageConfig, parse_reserve};
 use crate::proxy_role;
 use crate::recon::Recon;
+use crate::rings::RingWatch;
 use crate::router::{Router, Server};
 use martlet_container_server::{AccountServer, AccountTargets, ContainerServer};
 use martlet_node_client::{NodeClient, NodeClientConfig};
@@ -14,7 +15,6 @@ use martlet_replicator::{
     Auditor, DarkData, Expirer, Neighbours, PassEndpoint, Reaper, Reclaimer, Reconciler, ReplicationServer,
     Replicator, Rings, StatusEndpoint, Updater, WorkerSet, Workers,
 };
-use martlet_ring::{Ring, RingSet};
 use martlet_service::logging::LogOptions;
 use martlet_service::{Clock, Handler, ServeOptions, Shutdown, ShutdownTrigger, Tasks, metrics, serve};
 use martlet_storage::{DeviceConfig, DeviceIdentity, DeviceSet};
@@ -44,14 +44,16 @@ pub async fn run(options: &NodeOptions) -> Result<(), Box<dyn Error>> {
     let (trigger, shutdown) = Shutdown::new();
     let client = NodeClient::new(NodeClientConfig::default());
     let clock = Clock::system();
+    let watch = RingWatch::open(&config.cluster)?;
+    let rings = watch.rings();
     let storage = match &config.storage {
-        Some(storage) => Some(StorageNode::start(&config, storage, &client, &clock).await?),
+        Some(storage) => Some(StorageNode::start(&config, storage, &rings, &client, &clock).await?),
         None => None,
     };
     let proxy = match &config.proxy {
         Some(proxy) => {
             let listener = TcpListener::bind(proxy.bind).await?;
-            let handler = proxy_role::build(&config, proxy, &client, &clock)?;
+            let handler = proxy_role::build(&config, proxy, rings.clone(), &client, &clock)?;
             Some(tokio::spawn(serve(
                 listener,
                 handler,
@@ -61,6 +63,7 @@ pub async fn run(options: &NodeOptions) -> Result<(), Box<dyn Error>> {
         }
         None => None,
     };
+    let watching = tokio::spawn(watch.run(true, shutdown.clone()));
     tracing::info!(config = %options.config.display(), "node is up");
     end_asked_for(options.exit_with_stdin).await?;
     trigger.trigger();
@@ -70,6 +73,7 @@ pub async fn run(options: &NodeOptions) -> Result<(), Box<dyn Error>> {
     if let Some(storage) = storage {
         storage.stop().await;
     }
+    watching.await??;
     Ok(())
 }
 
@@ -109,10 +113,11 @@ impl StorageNode {
     pub async fn start(
         config: &NodeConfig,
         storage: &StorageConfig,
+        rings: &Rings,
         client: &NodeClient,
         clock: &Clock,
     ) -> Result<StorageNode, Box<dyn Error>> {
-        let rings = load_rings(config)?;
+        let rings = rings.clone();
         let (salt, policies) = (config.cluster.salt(), config.policies());
         let devices = open_devices(config, storage).await?;
         let mut listeners = Vec::new();
@@ -311,30 +316,6 @@ async fn open_devices(config: &NodeConfig, storage: &StorageConfig) -> Result<De
         entries.push((entry.name.clone(), device));
     }
     Ok(tokio::task::spawn_blocking(move || DeviceSet::new(entries)).await?)
-}
-
-/// The rings of the cluster's folder: account, container, and one for each policy.
-pub fn load_rings(config: &NodeConfig) -> Result<Rings, Box<dyn Error>> {
-    let folder = &config.cluster.rings;
-    let load = |name: String| -> Result<Ring, Box<dyn Error>> {
-        let path = folder.join(name);
-        let bytes = std::fs::read(&path).map_err(|error| format!("{}: {error}", path.display()))?;
-        martlet_ring::file::read(&bytes).map_err(|error| format!("{}: {error}", path.display()).into())
-    };
-    let mut objects = std::collections::BTreeMap::new();
-    for policy in config.policies().iter() {
-        let name = match policy.index.0 {
-            0 => "object.ring.gz".to_owned(),
-            index => format!("object-{index}.ring.gz"),
-        };
-        objects.insert(policy.index, load(name)?);
-    }
-    let set = RingSet {
-        account: load("account.ring.gz".into())?,
-        container: load("container.ring.gz".into())?,
-        objects,
-    };
-    Ok(Rings::new(arc_swap::ArcSwap::from_pointee(set)))
 }
 
 /// Where the replicas of an account are: container servers owe them their counts.

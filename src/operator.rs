@@ -5,7 +5,7 @@ mod table;
 use crate::cli::{ClusterOptions, DispersionOptions, ReconOptions, WhereOptions};
 use crate::config::NodeConfig;
 use crate::control::nodes_below;
-use crate::node::load_rings;
+use crate::rings::RingWatch;
 use http::Method;
 use martlet_node_client::{BackendRequest, Node, NodeClient, NodeClientConfig};
 use martlet_protocol::policy::PolicyIndex;
@@ -39,7 +39,7 @@ impl Cluster {
             (None, None) => unreachable!("clap asks for one of the two"),
         };
         let config = NodeConfig::load(&path)?;
-        let rings = load_rings(&config)?;
+        let rings = RingWatch::open(&config.cluster)?.rings();
         let client = NodeClient::new(NodeClientConfig {
             response_timeout_ms: TIMEOUT_MS,
             ..Default::default()

@@ -1,10 +1,10 @@
 //! The proxy role: the Swift pipeline and the S3 door joined on one port.
 
 use crate::config::{NodeConfig, ProxyRoleConfig};
-use crate::node::load_rings;
 use http::{Method, StatusCode};
 use martlet_node_client::NodeClient;
 use martlet_proxy::{Proxy, S3Door, Users};
+use martlet_replicator::Rings;
 use martlet_s3_shim::{Credential, Credentials, S3};
 use martlet_service::{BoxFuture, Clock, Handler, Request, Response, metrics, respond};
 use std::error::Error;
@@ -14,10 +14,10 @@ use std::sync::Arc;
 pub fn build(
     config: &NodeConfig,
     role: &ProxyRoleConfig,
+    rings: Rings,
     client: &NodeClient,
     clock: &Clock,
 ) -> Result<Arc<dyn Handler>, Box<dyn Error>> {
-    let rings = load_rings(config)?;
     let proxy = Proxy::new(
         role.pipeline.clone(),
         rings,

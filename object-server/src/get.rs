@@ -78,7 +78,10 @@ fn with_synced(call: &Call<'_>, mut response: Response) -> Response {
         Timestamp::ZERO => "0".to_owned(),
         synced => synced.normal(),
     };
-    headers::set(response.headers_mut(), header::X_BACKEND_MARTLET_SYNCED, &synced);
+    let head = response.headers_mut();
+    headers::set(head, header::X_BACKEND_MARTLET_SYNCED, &synced);
+    let rings = format!("{:016x}", call.device.synced_rings());
+    headers::set(head, header::X_BACKEND_MARTLET_RINGS, &rings);
     response
 }
 

@@ -91,6 +91,8 @@ pub(crate) struct Round {
     /// All digests are compared in this round.
     pub is_full: bool,
     pub rings: Arc<RingSet>,
+    /// Of `rings`; a proxy that follows other ones does not trust a device for having finished this round.
+    fingerprint: u64,
     /// Peers found silent; nobody waits for them again in this round.
     silent: Mutex<BTreeSet<String>>,
 }
@@ -186,6 +188,7 @@ impl Replicator {
         let round = Round {
             number: 0,
             is_full: false,
+            fingerprint: rings.fingerprint(),
             rings: rings.clone(),
             silent: Mutex::default(),
         };
@@ -234,7 +237,7 @@ impl Replicator {
         let is_changed = memory
             .rings
             .as_ref()
-            .is_some_and(|known| !Arc::ptr_eq(known, &rings));
+            .is_some_and(|known| known.fingerprint() != rings.fingerprint());
         memory.rings = Some(rings.clone());
         if is_changed {
             memory.proofs.clear();
@@ -248,6 +251,7 @@ impl Replicator {
             is_full: memory
                 .round
                 .is_multiple_of(self.0.config.full_compare_rounds.max(1)),
+            fingerprint: rings.fingerprint(),
             rings,
             silent: Mutex::default(),
         }
@@ -270,6 +274,7 @@ impl Replicator {
             }
         };
         if complete {
+            device.set_synced_rings(round.fingerprint);
             device.set_synced_at(started);
         }
         let mut report = tally.report(complete);

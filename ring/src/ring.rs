@@ -3,6 +3,7 @@
 use crate::device::Device;
 use crate::placement::{Handoffs, Tiers};
 use martlet_protocol::hash::PathHash;
+use md5::{Digest, Md5};
 use std::fmt;
 
 /// Largest partition power: 2^31 partitions. Swift allows 32, which no table could hold.
@@ -132,6 +133,7 @@ pub struct Ring {
     version: Option<u64>,
     next_part_power: Option<u32>,
     tiers: Tiers,
+    fingerprint: [u8; 16],
 }
 
 impl Ring {
@@ -146,6 +148,7 @@ impl Ring {
             next_part_power,
         } = parts;
         let tiers = Tiers::new(&devices, &rows);
+        let fingerprint = fingerprint(part_power, &devices, &rows);
         Ok(Ring {
             part_power,
             devices,
@@ -153,6 +156,7 @@ impl Ring {
             version,
             next_part_power,
             tiers,
+            fingerprint,
         })
     }
 
@@ -248,9 +252,46 @@ impl Ring {
         Handoffs::new(self, partition)
     }
 
+    /// Equal for rings that place everything on the same devices.
+    pub(crate) fn fingerprint(&self) -> [u8; 16] {
+        self.fingerprint
+    }
+
     pub(crate) fn tiers(&self) -> &Tiers {
         &self.tiers
     }
+}
+
+/// Where things are, without what does not matter for it: weights, remarks, versions, the bytes of an id.
+fn fingerprint(part_power: u32, devices: &[Option<Device>], rows: &[Row]) -> [u8; 16] {
+    let mut md5 = Md5::new();
+    md5.update(part_power.to_be_bytes());
+    for device in devices.iter().flatten() {
+        let Device {
+            id,
+            region,
+            zone,
+            ip,
+            port,
+            device,
+            ..
+        } = device;
+        md5.update(format!("{id}/{region}/{zone}/{ip}/{port}/{device}\n"));
+    }
+    let mut buffer = Vec::with_capacity(1 << 16);
+    for row in rows {
+        md5.update((row.len() as u64).to_be_bytes());
+        for id in row.ids() {
+            buffer.extend_from_slice(&id.to_be_bytes());
+            if buffer.len() >= 1 << 16 {
+                md5.update(&buffer);
+                buffer.clear();
+            }
+        }
+        md5.update(&buffer);
+        buffer.clear();
+    }
+    md5.finalize().into()
 }
 
 fn check(parts: &RingParts) -> Result<(), RingError> {

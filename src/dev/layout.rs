@@ -118,6 +118,7 @@ fn new_cluster() -> Result<ClusterConfig, Box<dyn Error>> {
         hash_path_prefix: random_hex()?,
         hash_path_suffix: random_hex()?,
         rings: "../rings".into(),
+        ring_check_interval: crate::config::ring_check_interval(),
         policies: vec![policy(0, "gold", true), policy(1, "silver", false)],
     })
 }

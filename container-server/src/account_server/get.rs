@@ -66,6 +66,11 @@ async fn existing(device: &Device, at: &Addressed) -> Result<ContainerRecord, Re
                 header::X_BACKEND_MARTLET_SYNCED,
                 &device.synced_at().normal(),
             );
+            martlet_service::headers::set(
+                &mut out,
+                header::X_BACKEND_MARTLET_RINGS,
+                &format!("{:016x}", device.synced_rings()),
+            );
             Err(Refusal::NotFound(out))
         }
     }

@@ -48,6 +48,11 @@ pub fn describe(record: &ContainerRecord, policies: &Policies, device: &Device) 
         header::X_BACKEND_MARTLET_SYNCED,
         &device.synced_at().normal(),
     );
+    set(
+        &mut out,
+        header::X_BACKEND_MARTLET_RINGS,
+        &format!("{:016x}", device.synced_rings()),
+    );
     for (index, stat) in &record.stats {
         let Some(policy) = policies.by_index(*index) else {
             continue;

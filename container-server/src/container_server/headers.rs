@@ -68,5 +68,10 @@ fn backend(record: Option<&ContainerRecord>, device: &Device) -> HeaderMap {
         header::X_BACKEND_MARTLET_SYNCED,
         &device.synced_at().normal(),
     );
+    set(
+        &mut out,
+        header::X_BACKEND_MARTLET_RINGS,
+        &format!("{:016x}", device.synced_rings()),
+    );
     out
 }

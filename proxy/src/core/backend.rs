@@ -144,8 +144,15 @@ impl Core {
                 self.blame(peer, &NodeError::Refused(status.as_u16()));
                 Err(NodeError::Refused(status.as_u16()))
             }
-            Ok(response) => {
+            Ok(mut response) => {
                 peer.record.health.good();
+                // What a device has finished by other rings than these says nothing of what these give it.
+                let head = response.headers_mut();
+                let rings = headers::text(head, header::X_BACKEND_MARTLET_RINGS);
+                let rings = rings.and_then(|rings| u64::from_str_radix(rings, 16).ok());
+                if rings != Some(self.placer.fingerprint()) {
+                    head.remove(header::X_BACKEND_MARTLET_SYNCED);
+                }
                 Ok(response)
             }
             Err(error) => {

@@ -44,6 +44,18 @@ impl Which {
     }
 }
 
+/// Where a path was before the rings changed, for as long as that matters: until all of its new devices have proved that
+/// they have what they were given. Empty nearly always.
+#[derive(Clone, Debug, Default)]
+pub struct RingChange {
+    /// For each primary, whether it is new and may have nothing yet. Empty when none is.
+    pub newcomers: Vec<bool>,
+    /// Devices that were primaries, are not now, and are still in the ring.
+    pub former: Vec<Arc<Peer>>,
+    /// Replicas that the path had.
+    pub former_replicas: usize,
+}
+
 /// The devices that hold one path.
 #[derive(Clone, Debug)]
 pub struct Placement {
@@ -53,6 +65,8 @@ pub struct Placement {
     pub primaries: Vec<Arc<Peer>>,
     /// How many replicas the ring keeps of this partition.
     pub replicas: usize,
+    /// What the last changes of the rings mean for this path.
+    pub change: RingChange,
     table: Arc<Table>,
 }
 
@@ -85,12 +99,23 @@ pub struct Placer {
     records: Records,
 }
 
+/// Rings before the ones in force that are remembered: more changes than anyone makes while one replication pass runs.
+const FORMER_TABLES: usize = 3;
+
 #[derive(Debug)]
 struct Table {
     set: Arc<RingSet>,
+    fingerprint: u64,
+    /// The newest first; these have no former ones themselves.
+    former: Vec<Arc<Table>>,
     account: Vec<Option<Arc<Peer>>>,
     container: Vec<Option<Arc<Peer>>>,
     objects: BTreeMap<PolicyIndex, Vec<Option<Arc<Peer>>>>,
+}
+
+/// A device has one record, however many rings name it and under whatever id.
+fn is_same(one: &Arc<Peer>, other: &Arc<Peer>) -> bool {
+    Arc::ptr_eq(&one.record, &other.record)
 }
 
 struct TableRing<'a> {
@@ -105,6 +130,64 @@ impl TableRing<'_> {
 }
 
 impl Table {
+    fn without_former(&self) -> Table {
+        Table {
+            set: Arc::clone(&self.set),
+            fingerprint: self.fingerprint,
+            former: Vec::new(),
+            account: self.account.clone(),
+            container: self.container.clone(),
+            objects: self.objects.clone(),
+        }
+    }
+
+    fn all_peers(&self) -> impl Iterator<Item = &Arc<Peer>> {
+        let objects = self.objects.values();
+        [&self.account, &self.container]
+            .into_iter()
+            .chain(objects)
+            .flatten()
+            .flatten()
+    }
+
+    /// The devices that these rings give a path.
+    fn primaries(&self, which: Which, hash: &PathHash) -> Vec<Arc<Peer>> {
+        let Some(ring) = self.ring(which) else {
+            return Vec::new();
+        };
+        let devices = ring.ring.primaries(ring.ring.partition(hash));
+        devices.iter().filter_map(|device| ring.peer(device.id)).collect()
+    }
+
+    fn change(&self, which: Which, hash: &PathHash, primaries: &[Arc<Peer>]) -> RingChange {
+        let mut change = RingChange::default();
+        for table in &self.former {
+            let before = table.primaries(which, hash);
+            let is_new = |peer: &Arc<Peer>| {
+                !before.iter().any(|other| is_same(other, peer)) && !peer.record.freshness.is_hoped()
+            };
+            let newcomers: Vec<bool> = primaries.iter().map(is_new).collect();
+            if before.is_empty() || !newcomers.contains(&true) {
+                continue;
+            }
+            change.former_replicas = change.former_replicas.max(before.len());
+            change.newcomers.resize(primaries.len(), false);
+            for (all, one) in change.newcomers.iter_mut().zip(newcomers) {
+                *all |= one;
+            }
+            for peer in before {
+                let known = |others: &[Arc<Peer>]| others.iter().any(|other| is_same(other, &peer));
+                if !known(primaries)
+                    && !known(&change.former)
+                    && self.all_peers().any(|other| is_same(other, &peer))
+                {
+                    change.former.push(peer);
+                }
+            }
+        }
+        change
+    }
+
     fn ring(&self, which: Which) -> Option<TableRing<'_>> {
         Some(match which {
             Which::Account => TableRing {
@@ -126,7 +209,12 @@ impl Table {
 impl Placer {
     pub fn new(rings: Arc<ArcSwap<RingSet>>, proxy_start: Timestamp) -> Self {
         let records = Mutex::new(HashMap::new());
-        let table = ArcSwap::from(Self::make_table(&records, proxy_start, rings.load_full()));
+        let table = ArcSwap::from(Self::make_table(
+            &records,
+            proxy_start,
+            rings.load_full(),
+            Vec::new(),
+        ));
         Placer {
             rings,
             table,
@@ -143,11 +231,13 @@ impl Placer {
         let devices = ring.ring.primaries(partition);
         let primaries: Vec<Arc<Peer>> = devices.iter().filter_map(|device| ring.peer(device.id)).collect();
         let replicas = primaries.len();
+        let change = table.change(which, hash, &primaries);
         Some(Placement {
             which,
             partition,
             primaries,
             replicas,
+            change,
             table: Arc::clone(&table),
         })
     }
@@ -158,12 +248,42 @@ impl Placer {
         if Arc::ptr_eq(&rings, &table.set) {
             return table;
         }
-        let table = Self::make_table(&self.records, self.proxy_start, Arc::clone(&rings));
+        self.follow(&table, &rings)
+    }
+
+    /// Makes the table of other rings. What devices said of themselves by the former ones no longer counts, and where
+    /// things were is remembered.
+    fn follow(&self, before: &Table, rings: &Arc<RingSet>) -> Arc<Table> {
+        let moves = rings.fingerprint() != before.fingerprint;
+        let former = if moves {
+            let kept = before.former.iter().take(FORMER_TABLES - 1).cloned();
+            std::iter::once(Arc::new(before.without_former()))
+                .chain(kept)
+                .collect()
+        } else {
+            before.former.clone()
+        };
+        let table = Self::make_table(&self.records, self.proxy_start, Arc::clone(rings), former);
+        if moves {
+            for peer in table.all_peers() {
+                peer.record.freshness.saw(None);
+            }
+        }
         self.table.store(Arc::clone(&table));
         table
     }
 
-    fn make_table(records: &Records, proxy_start: Timestamp, set: Arc<RingSet>) -> Arc<Table> {
+    /// Of the rings in force.
+    pub fn fingerprint(&self) -> u64 {
+        self.current().fingerprint
+    }
+
+    fn make_table(
+        records: &Records,
+        proxy_start: Timestamp,
+        set: Arc<RingSet>,
+        former: Vec<Arc<Table>>,
+    ) -> Arc<Table> {
         let mut records = records.lock().unwrap_or_else(|poisoned| poisoned.into_inner());
         let mut peers = |ring: &Ring| -> Vec<Option<Arc<Peer>>> {
             let slots = ring.device_slots().iter().map(Option::as_ref);
@@ -195,6 +315,8 @@ impl Placer {
             account,
             container,
             objects,
+            fingerprint: set.fingerprint(),
+            former,
             set,
         })
     }

@@ -49,13 +49,22 @@ pub enum Outcome {
 struct Candidates<'a> {
     placement: &'a Placement,
     peers: Vec<Arc<Peer>>,
+    /// Primaries, and devices that were before the rings changed.
+    known: usize,
     handoffs_known: bool,
 }
 
 impl Candidates<'_> {
     fn get(&mut self, at: usize) -> Option<Arc<Peer>> {
-        if at >= self.placement.primaries.len() && !self.handoffs_known {
-            self.peers.extend(self.placement.handoffs());
+        if at >= self.known && !self.handoffs_known {
+            let former = &self.placement.change.former;
+            let is_new = |peer: &Arc<Peer>| {
+                !former
+                    .iter()
+                    .any(|other| Arc::ptr_eq(&other.record, &peer.record))
+            };
+            self.peers
+                .extend(self.placement.handoffs().into_iter().filter(is_new));
             self.handoffs_known = true;
         }
         self.peers.get(at).cloned()
@@ -72,12 +81,17 @@ struct Gathered<'a> {
 /// Reads from one fresh node, or from a majority when none is; see `read_plan`.
 pub async fn read(core: &Core, read: &Read<'_>, newest: bool) -> Outcome {
     let placement = read.placement;
-    let primaries = in_order_of_hope(core, placement);
+    let (primaries, newcomers) = in_order_of_hope(core, placement);
     let hopes: Vec<bool> = primaries
         .iter()
         .map(|peer| peer.record.freshness.is_hoped() && !peer.record.health.is_suspended(core.now_ms()))
         .collect();
-    let plan = ReadPlan::new(&hopes, primaries.len(), placement.replicas, newest);
+    let change = &placement.change;
+    let plan = ReadPlan::new(&hopes, primaries.len(), placement.replicas, newest).after_a_ring_change(
+        &newcomers,
+        change.former.len(),
+        change.former_replicas,
+    );
     let mut gathered = gather(core, read, plan, primaries, true).await;
     match gathered.step {
         Step::Take(at) => take(core, read, &mut gathered, at).await,
@@ -89,8 +103,13 @@ pub async fn read(core: &Core, read: &Read<'_>, newest: bool) -> Outcome {
 /// The answers of a majority of primaries; `None` when too few answered.
 pub async fn read_majority(core: &Core, read: &Read<'_>) -> Option<Vec<(Arc<Peer>, Response)>> {
     let placement = read.placement;
-    let primaries = in_order_of_hope(core, placement);
-    let plan = ReadPlan::majority(primaries.len(), primaries.len(), placement.replicas);
+    let (primaries, newcomers) = in_order_of_hope(core, placement);
+    let change = &placement.change;
+    let plan = ReadPlan::majority(primaries.len(), primaries.len(), placement.replicas).after_a_ring_change(
+        &newcomers,
+        change.former.len(),
+        change.former_replicas,
+    );
     let mut gathered = gather(core, read, plan, primaries, false).await;
     if gathered.step == Step::Unavailable {
         return None;
@@ -100,17 +119,21 @@ pub async fn read_majority(core: &Core, read: &Read<'_>) -> Option<Vec<(Arc<Peer
     Some(told.collect())
 }
 
-/// Primaries that are hoped to be fresh first, those that do not answer last; else ring order.
-fn in_order_of_hope(core: &Core, placement: &Placement) -> Vec<Arc<Peer>> {
+/// Primaries that are hoped to be fresh first, those that may have nothing yet late, those that do not answer last; else
+/// ring order. With each, whether it may have nothing yet.
+fn in_order_of_hope(core: &Core, placement: &Placement) -> (Vec<Arc<Peer>>, Vec<bool>) {
     let now_ms = core.now_ms();
-    let mut primaries = placement.primaries.clone();
-    primaries.sort_by_key(|peer| {
+    let newcomers = placement.change.newcomers.iter().copied();
+    let newcomers = newcomers.chain(std::iter::repeat(false));
+    let mut primaries: Vec<(Arc<Peer>, bool)> = placement.primaries.iter().cloned().zip(newcomers).collect();
+    primaries.sort_by_key(|(peer, is_new)| {
         (
             peer.record.health.is_suspended(now_ms),
+            *is_new,
             !peer.record.freshness.is_hoped(),
         )
     });
-    primaries
+    primaries.into_iter().unzip()
 }
 
 async fn gather<'a>(
@@ -120,10 +143,14 @@ async fn gather<'a>(
     primaries: Vec<Arc<Peer>>,
     believes_fresh: bool,
 ) -> Gathered<'a> {
-    let count = primaries.len() * 2;
+    let former = &read.placement.change.former;
+    let count = primaries.len() * 2 + former.len();
+    let mut peers = primaries;
+    peers.extend(former.iter().cloned());
     let mut candidates = Candidates {
         placement: read.placement,
-        peers: primaries,
+        known: peers.len(),
+        peers,
         handoffs_known: false,
     };
     let mut answers: Vec<Option<Response>> = (0..count).map(|_| None).collect();

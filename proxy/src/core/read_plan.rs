@@ -4,6 +4,9 @@
 //! prove it, a majority of the primaries is asked and the newest timestamp wins, tombstones included. A primary that
 //! fails is stood in for by a handoff, as it was when something was written while it was away.
 //!
+//! After a change of the rings a primary may have nothing yet. It is asked late, and the devices that were primaries
+//! before are asked too: "not there" then takes a majority of those that had it as well.
+//!
 //! Invariant: "not there" is said only when the newest thing heard is a tombstone, or a majority of primaries had
 //! nothing; with neither, the client hears 503 rather than a lie.
 
@@ -30,6 +33,8 @@ enum State {
 #[derive(Debug)]
 struct Candidate {
     primary: bool,
+    /// It was a primary before the rings changed.
+    was_primary: bool,
     /// Its last answer proved it fresh, as far as is known before asking.
     hoped_fresh: bool,
     state: State,
@@ -71,6 +76,8 @@ pub struct ReadPlan {
     /// All primaries are waited for, not only a majority (`X-Newest`).
     newest: bool,
     quorum: usize,
+    /// Answers of devices that were primaries before the rings changed without which nothing is said to be missing.
+    former_quorum: usize,
     /// Nothing more is waited for once a majority has answered.
     patience_over: bool,
     /// Asks that are owed to slow candidates.
@@ -82,6 +89,7 @@ impl ReadPlan {
     pub fn new(primaries: &[bool], handoffs: usize, replicas: usize, newest: bool) -> Self {
         let candidate = |primary, hoped_fresh| Candidate {
             primary,
+            was_primary: primary,
             hoped_fresh,
             state: State::Unasked,
             whole: false,
@@ -95,9 +103,39 @@ impl ReadPlan {
             mode: if one { Mode::OneFresh } else { Mode::Majority },
             newest,
             quorum: quorum_size(replicas.min(primaries.len()).max(1)),
+            former_quorum: 0,
             patience_over: false,
             hedges: 0,
         }
+    }
+
+    /// `newcomers` says for each primary whether it may have nothing yet; when one may, `former` candidates follow the
+    /// primaries: devices that were primaries, of `former_replicas`.
+    pub fn after_a_ring_change(mut self, newcomers: &[bool], former: usize, former_replicas: usize) -> Self {
+        if !newcomers.contains(&true) {
+            return self;
+        }
+        for (candidate, is_new) in self.candidates.iter_mut().zip(newcomers) {
+            candidate.was_primary = !is_new;
+        }
+        let at = newcomers.len();
+        let added = (0..former).map(|_| Candidate {
+            primary: false,
+            was_primary: true,
+            hoped_fresh: false,
+            state: State::Unasked,
+            whole: false,
+            proved_fresh: false,
+        });
+        self.candidates.splice(at..at, added);
+        // Those that left the rings cannot be asked.
+        let left = self
+            .candidates
+            .iter()
+            .filter(|candidate| candidate.was_primary)
+            .count();
+        self.former_quorum = quorum_size(former_replicas).min(left);
+        self
     }
 
     /// A plan that always asks a majority: for containers and accounts, whose rows arrive one replica at a time.
@@ -204,8 +242,15 @@ impl ReadPlan {
         };
         let waits_for_more = pending(false) > 0 || (self.newest && pending(true) > 0);
         let nothing_pending = pending(true) + pending(false) == 0;
-        if self.votes() >= self.quorum && (nothing_pending || !waits_for_more || self.patience_over) {
-            return self.newest_heard();
+        let former_heard = self.former_votes() >= self.former_quorum;
+        let enough = !waits_for_more && former_heard;
+        if self.votes() >= self.quorum && (nothing_pending || enough || self.patience_over) {
+            let knows_something = self.candidates.iter().any(
+                |candidate| matches!(candidate.state, State::Heard(heard) if heard != Heard::Missing(None)),
+            );
+            if knows_something || former_heard {
+                return self.newest_heard();
+            }
         }
         if nothing_pending {
             return Step::Unavailable;
@@ -224,15 +269,16 @@ impl ReadPlan {
             })
     }
 
-    /// Primaries not asked yet, then one handoff for each primary or handoff that failed.
+    /// Primaries not asked yet, those of before too, then one handoff for each primary or handoff that failed.
     fn next_to_ask(&self) -> Option<usize> {
-        let unasked = |primary: bool| {
+        let is_handoff = |candidate: &Candidate| !candidate.primary && !candidate.was_primary;
+        let unasked = |handoff: bool| {
             let at = |(_, candidate): &(usize, &Candidate)| {
-                candidate.primary == primary && candidate.state == State::Unasked
+                is_handoff(candidate) == handoff && candidate.state == State::Unasked
             };
             self.candidates.iter().enumerate().find(at).map(|(at, _)| at)
         };
-        if let Some(primary) = unasked(true) {
+        if let Some(primary) = unasked(false) {
             return Some(primary);
         }
         let failed = self
@@ -243,9 +289,17 @@ impl ReadPlan {
         let stand_ins = self
             .candidates
             .iter()
-            .filter(|candidate| !candidate.primary && candidate.state != State::Unasked)
+            .filter(|candidate| is_handoff(candidate) && candidate.state != State::Unasked)
             .count();
-        if failed > stand_ins { unasked(false) } else { None }
+        if failed > stand_ins { unasked(true) } else { None }
+    }
+
+    /// Answers of those that had it before the rings changed, or prove that they have it now.
+    fn former_votes(&self) -> usize {
+        let votes = |candidate: &&Candidate| {
+            matches!(candidate.state, State::Heard(_)) && (candidate.was_primary || candidate.proved_fresh)
+        };
+        self.candidates.iter().filter(votes).count()
     }
 
     /// Primaries count with any answer, stand-ins only when they know something.
@@ -284,265 +338,4 @@ impl ReadPlan {
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[derive(Clone, Copy)]
-    enum Told {
-        /// Found at this second, by a node that proves to be fresh.
-        Fresh(usize, u64),
-        /// Found at this second, by a node that does not.
-        Stale(usize, u64),
-        Nothing(usize),
-        FreshNothing(usize),
-        Tombstone(usize, u64),
-        Failed(usize),
-        Overdue,
-    }
-    use Told::*;
-
-    /// Plays a read of three primaries and two handoffs (candidates 3, 4). Returns whom it asked, and the last step.
-    fn run(hopes: [bool; 3], newest: bool, told: &[Told]) -> (Vec<usize>, Step) {
-        let mut plan = ReadPlan::new(&hopes, 2, 3, newest);
-        let mut asked = Vec::new();
-        let mut settle = |plan: &mut ReadPlan| loop {
-            match plan.next() {
-                Step::Ask { candidate, .. } => asked.push(candidate),
-                other => return other,
-            }
-        };
-        let mut step = settle(&mut plan);
-        let at = Timestamp::from_secs;
-        for event in told {
-            match *event {
-                Fresh(who, when) => plan.heard(who, Heard::Found(at(when)), true),
-                Stale(who, when) => plan.heard(who, Heard::Found(at(when)), false),
-                Nothing(who) => plan.heard(who, Heard::Missing(None), false),
-                FreshNothing(who) => plan.heard(who, Heard::Missing(None), true),
-                Tombstone(who, when) => plan.heard(who, Heard::Missing(Some(at(when))), false),
-                Failed(who) => plan.failed(who),
-                Overdue => plan.overdue(),
-            }
-            step = settle(&mut plan);
-        }
-        (asked, step)
-    }
-
-    #[test]
-    fn one_fresh_primary_is_believed() {
-        let hopes = [true, true, false];
-        for (name, told, asked, step) in [
-            ("starts with one", &[][..], vec![0], Step::Wait),
-            ("it has it", &[Fresh(0, 5)], vec![0], Step::Take(0)),
-            (
-                "it is slow: the next fresh one",
-                &[Overdue],
-                vec![0, 1],
-                Step::Wait,
-            ),
-            (
-                "the hedge wins",
-                &[Overdue, Fresh(1, 5)],
-                vec![0, 1],
-                Step::Take(1),
-            ),
-            (
-                "it is dead: the next fresh one",
-                &[Failed(0)],
-                vec![0, 1],
-                Step::Wait,
-            ),
-            (
-                "both dead: a majority is needed",
-                &[Failed(0), Failed(1)],
-                vec![0, 1, 2, 3, 4],
-                Step::Wait,
-            ),
-            (
-                "it restarted unseen: ask the others",
-                &[Stale(0, 5)],
-                vec![0, 1, 2],
-                Step::Wait,
-            ),
-            (
-                "the others know newer",
-                &[Stale(0, 5), Stale(1, 9)],
-                vec![0, 1, 2],
-                Step::Take(1),
-            ),
-            (
-                "the others know it is gone",
-                &[Stale(0, 5), Tombstone(1, 9)],
-                vec![0, 1, 2],
-                Step::NotFound,
-            ),
-            (
-                "a fresh 404 is checked",
-                &[FreshNothing(0)],
-                vec![0, 1, 2],
-                Step::Wait,
-            ),
-            (
-                "a majority has nothing",
-                &[FreshNothing(0), Nothing(1)],
-                vec![0, 1, 2],
-                Step::NotFound,
-            ),
-            (
-                "another fresh one has it",
-                &[FreshNothing(0), Fresh(1, 3)],
-                vec![0, 1, 2],
-                Step::Take(1),
-            ),
-            ("all are slow", &[Overdue, Overdue], vec![0, 1, 2], Step::Wait),
-        ] {
-            assert_eq!(run(hopes, false, told), (asked, step), "{name}");
-        }
-    }
-
-    #[test]
-    fn without_a_fresh_one_the_newest_of_a_majority_wins() {
-        let all = vec![0, 1, 2];
-        let with = |more: &[usize]| [&[0, 1, 2], more].concat();
-        for (name, told, asked, step) in [
-            ("asks all", &[][..], all.clone(), Step::Wait),
-            (
-                "one answer is no majority",
-                &[Stale(0, 5)],
-                all.clone(),
-                Step::Wait,
-            ),
-            (
-                "two that agree",
-                &[Stale(1, 5), Stale(0, 5)],
-                all.clone(),
-                Step::Take(0),
-            ),
-            (
-                "the newer one",
-                &[Stale(0, 5), Stale(1, 6)],
-                all.clone(),
-                Step::Take(1),
-            ),
-            (
-                "one has it, one does not",
-                &[Nothing(0), Stale(1, 6)],
-                all.clone(),
-                Step::Take(1),
-            ),
-            (
-                "a deletion of the same moment",
-                &[Stale(0, 5), Tombstone(1, 5)],
-                all.clone(),
-                Step::NotFound,
-            ),
-            (
-                "an older deletion",
-                &[Stale(0, 5), Tombstone(1, 4)],
-                all.clone(),
-                Step::Take(0),
-            ),
-            (
-                "a majority has nothing",
-                &[Nothing(0), Nothing(2)],
-                all.clone(),
-                Step::NotFound,
-            ),
-            (
-                "one dead: its stand-in is heard before a 404",
-                &[Failed(0), Nothing(1), Nothing(2)],
-                with(&[3]),
-                Step::Wait,
-            ),
-            (
-                "the stand-in has what the others missed",
-                &[Failed(0), Nothing(1), Nothing(2), Stale(3, 7)],
-                with(&[3]),
-                Step::Take(3),
-            ),
-            (
-                "the stand-in has nothing either",
-                &[Failed(0), Nothing(1), Nothing(2), Nothing(3)],
-                with(&[3]),
-                Step::NotFound,
-            ),
-            (
-                "the stand-in is too slow",
-                &[Failed(0), Stale(1, 5), Stale(2, 5), Overdue],
-                with(&[3]),
-                Step::Take(1),
-            ),
-            (
-                "two dead, nothing known: 503 rather than 404",
-                &[Failed(0), Failed(1), Nothing(2), Nothing(3), Nothing(4)],
-                with(&[3, 4]),
-                Step::Unavailable,
-            ),
-            (
-                "two dead, written meanwhile: the stand-in proves it (and already sends the body)",
-                &[Failed(0), Failed(1), Stale(2, 5), Stale(3, 5), Nothing(4)],
-                with(&[3, 4]),
-                Step::Take(3),
-            ),
-            (
-                "everything is dead",
-                &[Failed(0), Failed(1), Failed(2), Failed(3), Failed(4)],
-                with(&[3, 4]),
-                Step::Unavailable,
-            ),
-        ] {
-            assert_eq!(run([false; 3], false, told), (asked, step), "{name}");
-        }
-    }
-
-    #[test]
-    fn newest_waits_for_all_primaries() {
-        for (name, told, step) in [
-            ("two of three", &[Fresh(0, 5), Fresh(1, 5)][..], Step::Wait),
-            (
-                "the third is newer",
-                &[Fresh(0, 5), Fresh(1, 5), Stale(2, 6)],
-                Step::Take(2),
-            ),
-            (
-                "the third is too slow",
-                &[Fresh(0, 5), Fresh(1, 5), Overdue],
-                Step::Take(0),
-            ),
-        ] {
-            assert_eq!(run([true; 3], true, told).1, step, "{name}");
-        }
-    }
-
-    #[test]
-    fn a_body_is_asked_once_and_resumed_from_those_who_hold_it() {
-        let mut plan = ReadPlan::new(&[false; 3], 1, 3, false);
-        assert_eq!(
-            plan.next(),
-            Step::Ask {
-                candidate: 0,
-                whole: true
-            }
-        );
-        assert_eq!(
-            plan.next(),
-            Step::Ask {
-                candidate: 1,
-                whole: false
-            }
-        );
-        assert_eq!(
-            plan.next(),
-            Step::Ask {
-                candidate: 2,
-                whole: false
-            }
-        );
-        assert_eq!(plan.next(), Step::Wait);
-        let at = Timestamp::from_secs(5);
-        plan.heard(0, Heard::Found(at), false);
-        plan.heard(2, Heard::Found(at), false);
-        assert_eq!(plan.next(), Step::Take(0));
-        assert_eq!(plan.others(0, at), vec![2, 1, 3]);
-    }
-}
+mod tests;

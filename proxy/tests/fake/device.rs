@@ -42,6 +42,7 @@ struct State {
     containers: BTreeMap<String, Stored>,
     rows: BTreeMap<String, BTreeMap<String, ObjectRow>>,
     synced: Timestamp,
+    synced_rings: u64,
     faults: Faults,
     /// Method and path of each request, in order of arrival.
     requests: Vec<String>,
@@ -72,6 +73,11 @@ impl FakeDevice {
 
     pub fn set_faults(&self, faults: Faults) {
         self.state().faults = faults;
+    }
+
+    /// The fingerprint of the rings that the device's replicator follows.
+    pub fn set_rings(&self, fingerprint: u64) {
+        self.state().synced_rings = fingerprint;
     }
 
     pub fn set_synced(&self, at: Timestamp) {
@@ -136,8 +142,13 @@ impl FakeDevice {
             }
             _ => self.get_container(rest, &parts.method, parts.uri.query()),
         };
-        let synced = self.state().synced.normal();
+        let (synced, rings) = {
+            let state = self.state();
+            (state.synced.normal(), state.synced_rings)
+        };
         headers::set(response.headers_mut(), header::X_BACKEND_MARTLET_SYNCED, &synced);
+        let rings = format!("{rings:016x}");
+        headers::set(response.headers_mut(), header::X_BACKEND_MARTLET_RINGS, &rings);
         response
     }
 

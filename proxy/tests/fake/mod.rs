@@ -95,6 +95,7 @@ impl Cluster {
         let devices: Vec<Arc<FakeDevice>> = nodes.iter().map(|node| FakeDevice::new(&node.device)).collect();
         for device in &devices {
             device.know(&devices);
+            device.set_rings(set.fingerprint());
         }
         let salt = HashSalt {
             prefix: String::new(),

@@ -53,6 +53,8 @@ pub(crate) struct Shared {
     /// Raw form of the moment up to which every deletion was learnt of.
     pub(crate) caught_up: AtomicU64,
     pub(crate) in_doubt: AtomicBool,
+    /// What `set_synced_rings` was told.
+    synced_rings: AtomicU64,
     /// Taken by the first close: the committer, then the workers.
     threads: Mutex<Option<Threads>>,
 }
@@ -108,6 +110,16 @@ impl Device {
     /// since the process started until there was one. Kept in memory only.
     pub fn synced_at(&self) -> Timestamp {
         Timestamp::from_raw(self.shared.synced_at.load(Ordering::Acquire))
+    }
+
+    /// The fingerprint of the rings that the pass of [`Device::synced_at`] followed; 0 until there was one.
+    pub fn synced_rings(&self) -> u64 {
+        self.shared.synced_rings.load(Ordering::Acquire)
+    }
+
+    /// Tells the device which rings the pass followed that [`Device::set_synced_at`] is told of next.
+    pub fn set_synced_rings(&self, fingerprint: u64) {
+        self.shared.synced_rings.store(fingerprint, Ordering::Release);
     }
 
     /// Tells the device that a replication pass begun at this moment was complete. `ZERO`: it may lack something.

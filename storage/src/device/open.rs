@@ -97,6 +97,7 @@ pub(super) fn open(config: DeviceConfig) -> Result<Arc<Shared>, OpenError> {
         reclaimed: AtomicU64::new(reclaimed.raw()),
         caught_up: AtomicU64::new(caught_up.raw()),
         in_doubt: AtomicBool::new(false),
+        synced_rings: AtomicU64::new(0),
         threads: Mutex::new(None),
     });
     let of_committer = shared.clone();
