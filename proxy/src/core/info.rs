@@ -203,6 +203,13 @@ impl Core {
         if let Some(known) = cache.get(account.as_str()).await {
             return known;
         }
+        Box::pin(self.find_account(account)).await
+    }
+
+    /// What the account's servers say. Apart, and boxed by its caller: most questions are answered from memory, and
+    /// steps that ask should not have to carry the room that this needs.
+    async fn find_account(self: &Arc<Self>, account: &AccountName) -> Arc<AccountInfo> {
+        let cache = &self.info.accounts;
         let mut found = Err(Arc::new(Existence::Unknown));
         for _ in 0..ATTEMPTS {
             let before = self.info.changes.load(Ordering::Acquire);
@@ -238,6 +245,12 @@ impl Core {
         if let Some(known) = cache.get(key.as_str()).await {
             return known;
         }
+        Box::pin(self.find_container(path, key)).await
+    }
+
+    /// What the container's servers say; see [`Self::find_account`].
+    async fn find_container(self: &Arc<Self>, path: &ContainerPath, key: String) -> Arc<ContainerInfo> {
+        let cache = &self.info.containers;
         let mut found = Err(Arc::new(Existence::Unknown));
         for _ in 0..ATTEMPTS {
             let before = self.info.changes.load(Ordering::Acquire);

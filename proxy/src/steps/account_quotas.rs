@@ -6,6 +6,7 @@
 use super::answer;
 use super::container_quotas::announced_length;
 use super::dispatch::Judge;
+use crate::Edge;
 use crate::context::{self, PreAuthorized, target};
 use crate::core::AccountInfo;
 use crate::pipeline::Next;
@@ -24,10 +25,15 @@ pub fn describe(sections: &mut Map<String, Value>) {
     sections.insert("account_quotas".into(), json!({}));
 }
 
+/// Only what may add to an account, and what shows or sets its quotas.
+pub fn concerns(request: &Request, _: &Edge) -> bool {
+    *request.method() == Method::PUT || matches!(target(request).as_deref(), Some(Target::Account(_)))
+}
+
 pub async fn run(request: Request, next: Next) -> Response {
     let target = target(&request);
     match target.as_deref() {
-        Some(Target::Account(_)) => about_account(request, next).await,
+        Some(Target::Account(_)) => Box::pin(about_account(request, next)).await,
         Some(Target::Object(path)) if *request.method() == Method::PUT && !is_reseller(&request) => {
             let length = announced_length(&request);
             match exceeded(&next, path, length).await {

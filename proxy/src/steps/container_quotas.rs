@@ -5,6 +5,7 @@
 
 use super::answer;
 use super::dispatch::Judge;
+use crate::Edge;
 use crate::context::target;
 use crate::core::ContainerInfo;
 use crate::pipeline::Next;
@@ -17,6 +18,11 @@ use serde_json::{Map, Value, json};
 /// Adds what `/info` says of this step.
 pub fn describe(sections: &mut Map<String, Value>) {
     sections.insert("container_quotas".into(), json!({}));
+}
+
+/// Only what may add to a container, or set its quotas.
+pub fn concerns(request: &Request, _: &Edge) -> bool {
+    matches!(*request.method(), Method::PUT | Method::POST)
 }
 
 pub async fn run(request: Request, next: Next) -> Response {

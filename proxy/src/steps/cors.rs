@@ -3,6 +3,7 @@
 //! See "CORS" in Swift's documentation; a container's rules stand in its `X-Container-Meta-Access-Control-*`.
 
 use super::paths::allowed_methods;
+use crate::Edge;
 use crate::config::CorsConfig;
 use crate::context::target;
 use crate::core::Cors;
@@ -15,6 +16,11 @@ use http::header::{
 use http::{Method, StatusCode};
 use martlet_service::{Request, Response, headers, respond};
 use std::collections::BTreeSet;
+
+/// Only requests that name an origin, and those that ask what may be asked.
+pub fn concerns(request: &Request, _: &Edge) -> bool {
+    *request.method() == Method::OPTIONS || request.headers().contains_key(ORIGIN)
+}
 
 pub async fn run(request: Request, next: Next) -> Response {
     let origin = headers::text(request.headers(), ORIGIN.as_str()).map(str::to_owned);

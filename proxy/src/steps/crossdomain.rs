@@ -34,6 +34,11 @@ pub fn describe(edge: &Edge, sections: &mut Map<String, Value>) {
     }
 }
 
+/// Only one path.
+pub fn concerns(request: &Request, _: &Edge) -> bool {
+    request.uri().path() == "/crossdomain.xml"
+}
+
 pub async fn run(request: Request, next: Next) -> Response {
     let is_asked = request.uri().path() == "/crossdomain.xml" && *request.method() == Method::GET;
     match &next.edge().config.crossdomain {

@@ -72,7 +72,7 @@ pub async fn run(mut request: Request, next: Next) -> Response {
             match headers::text(response.headers(), header::X_OBJECT_MANIFEST).map(percent::unquote) {
                 Some(Ok(manifest)) if !manifest.is_empty() => {
                     let (parts, _) = response.into_parts();
-                    asked.answer(parts.headers, &manifest).await
+                    Box::pin(asked.answer(parts.headers, &manifest)).await
                 }
                 _ => response,
             }

@@ -28,6 +28,11 @@ impl Default for ListEndpointsConfig {
     }
 }
 
+/// Only where the operator switched it on.
+pub fn concerns(_: &Request, edge: &Edge) -> bool {
+    edge.config.list_endpoints.is_some()
+}
+
 pub async fn run(request: Request, next: Next) -> Response {
     let edge = next.edge();
     let rest = edge.config.list_endpoints.as_ref().and_then(|config| {
@@ -44,7 +49,7 @@ pub async fn run(request: Request, next: Next) -> Response {
         return answer::method_not_allowed("GET");
     }
     match parse(&rest) {
-        Ok((version, target)) => list(edge, version, &target).await,
+        Ok((version, target)) => Box::pin(list(edge, version, &target)).await,
         Err(words) => answer::words(StatusCode::BAD_REQUEST, words),
     }
 }

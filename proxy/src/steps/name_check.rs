@@ -73,6 +73,11 @@ pub fn describe(edge: &Edge, sections: &mut Map<String, Value>) {
     }
 }
 
+/// Only where the operator switched it on.
+pub fn concerns(_: &Request, edge: &Edge) -> bool {
+    edge.config.name_check.is_some()
+}
+
 pub async fn run(request: Request, next: Next) -> Response {
     let problem = next
         .edge()

@@ -36,6 +36,11 @@ pub fn describe(edge: &Edge, sections: &mut Map<String, Value>) {
     }
 }
 
+/// Only where the operator switched it on.
+pub fn concerns(_: &Request, edge: &Edge) -> bool {
+    edge.config.read_only.is_some()
+}
+
 pub async fn run(request: Request, next: Next) -> Response {
     let edge = next.edge();
     let Some(config) = &edge.config.read_only else {

@@ -4,6 +4,7 @@
 //! object. Those who own the account may look at them under the other name, and no more than look. A container that
 //! really has that name, as one brought over from Swift, comes first.
 
+use crate::Edge;
 use crate::context::{self, retarget, target};
 use crate::pipeline::Next;
 use http::Method;
@@ -12,6 +13,12 @@ use martlet_protocol::name::{ContainerName, ContainerPath, ObjectPath, Target};
 use martlet_service::{Request, Response, headers};
 
 const SUFFIX: &str = "+segments";
+
+/// Only reads of containers whose name could stand for one that is hidden.
+pub fn concerns(request: &Request, _: &Edge) -> bool {
+    matches!(*request.method(), Method::GET | Method::HEAD)
+        && target(request).is_some_and(|target| hidden(&target).is_some())
+}
 
 pub async fn run(mut request: Request, next: Next) -> Response {
     if !matches!(*request.method(), Method::GET | Method::HEAD) {

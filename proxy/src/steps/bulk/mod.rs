@@ -85,6 +85,11 @@ pub fn describe(edge: &Edge, sections: &mut Map<String, Value>) {
     sections.insert("bulk_delete".into(), delete);
 }
 
+/// It is asked for in the query.
+pub fn concerns(request: &Request, _: &Edge) -> bool {
+    request.uri().query().is_some()
+}
+
 pub async fn run(mut request: Request, next: Next) -> Response {
     let query = context::query(&request);
     let Some(target) = target(&request) else {

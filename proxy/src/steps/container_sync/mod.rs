@@ -81,6 +81,11 @@ fn shown_realms(realms: &Realms, current: Option<&str>) -> Value {
     Value::Object(shown)
 }
 
+/// Only requests that carry one of its headers.
+pub fn concerns(request: &Request, _: &Edge) -> bool {
+    request.headers().contains_key(SYNC_TO) || request.headers().contains_key(SYNC_AUTH)
+}
+
 pub async fn run(mut request: Request, next: Next) -> Response {
     let Some(target) = target(&request) else {
         return next.run(request).await;

@@ -7,6 +7,7 @@ mod head;
 mod heartbeat;
 
 use super::answer;
+use crate::Edge;
 use crate::context::{self, Origin, is_true, target};
 use crate::pipeline::Next;
 use head::{Paths, SourceKind};
@@ -43,6 +44,11 @@ const SOURCE_HEADERS: [HeaderName; 5] = [
     http::header::IF_UNMODIFIED_SINCE,
 ];
 
+/// Only requests that ask for a copy.
+pub fn concerns(request: &Request, _: &Edge) -> bool {
+    request.method().as_str() == "COPY" || request.headers().contains_key(header::X_COPY_FROM)
+}
+
 pub async fn run(request: Request, next: Next) -> Response {
     let path = match target(&request).as_deref() {
         Some(Target::Object(path)) => path.clone(),
@@ -63,7 +69,7 @@ pub async fn run(request: Request, next: Next) -> Response {
         return next.run(request).await;
     };
     match paths {
-        Ok(paths) => copy(request, next, paths).await,
+        Ok(paths) => Box::pin(copy(request, next, paths)).await,
         Err(problem) => answer::words(StatusCode::PRECONDITION_FAILED, problem),
     }
 }

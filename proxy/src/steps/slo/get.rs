@@ -211,9 +211,21 @@ pub async fn object(mut request: Request, next: Next, path: ObjectPath, query: &
     ignore_range_if(request.headers_mut(), header::X_STATIC_LARGE_OBJECT);
     etag_is_at(request.headers_mut(), SLO_ETAG);
     let response = next.clone().run(request).await;
-    let Some(facts) = Facts::of(response.headers()) else {
-        return response;
-    };
+    match Facts::of(response.headers()) {
+        Some(facts) => Box::pin(static_large(asked, next, path, query, response, facts)).await,
+        None => response,
+    }
+}
+
+/// The answer for an object that is the manifest of a large one.
+async fn static_large(
+    asked: Asked,
+    next: Next,
+    path: ObjectPath,
+    query: &Query,
+    response: Response,
+    facts: Facts,
+) -> Response {
     let part = match facts::part_number(query.get("part-number"), asked.headers.contains_key(RANGE)) {
         Ok(part) => part,
         Err(words) => {

@@ -45,15 +45,19 @@ pub async fn run(request: Request, next: Next) -> Response {
     };
     let path = match &*target {
         Target::Object(path) => path.clone(),
-        Target::Container(_) if *request.method() == Method::GET => return listing::get(request, next).await,
+        Target::Container(_) if *request.method() == Method::GET => {
+            return Box::pin(listing::get(request, next)).await;
+        }
         Target::Container(_) | Target::Account(_) => return next.run(request).await,
     };
     let query = context::query(&request);
     let verb = query.get("multipart-manifest").unwrap_or("");
     match (request.method().as_str(), verb) {
-        ("PUT", "put") => put::put(request, next, path).await,
-        ("DELETE", "delete") => delete::delete(request, next, path).await,
-        ("GET" | "HEAD", "get") => get::manifest(request, next, query.get("format") == Some("raw")).await,
+        ("PUT", "put") => Box::pin(put::put(request, next, path)).await,
+        ("DELETE", "delete") => Box::pin(delete::delete(request, next, path)).await,
+        ("GET" | "HEAD", "get") => {
+            Box::pin(get::manifest(request, next, query.get("format") == Some("raw"))).await
+        }
         ("GET" | "HEAD", _) => get::object(request, next, path, &query).await,
         _ if request.headers().contains_key(header::X_STATIC_LARGE_OBJECT) => answer::words(
             StatusCode::BAD_REQUEST,

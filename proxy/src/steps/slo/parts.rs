@@ -4,6 +4,7 @@
 
 use super::MULTIPART;
 use super::get::read;
+use crate::Edge;
 use crate::context::{Origin, target};
 use crate::pipeline::Next;
 use crate::steps::versioned_writes::{kept_version, parent_container};
@@ -21,13 +22,18 @@ pub const STEP: &str = "upload-parts";
 #[derive(Clone, Copy, Debug)]
 pub struct KeepsParts;
 
+/// Only what may replace an upload.
+pub fn concerns(request: &Request, _: &Edge) -> bool {
+    matches!(*request.method(), Method::PUT | Method::DELETE)
+}
+
 /// Runs a PUT or DELETE; when it succeeds and what was there was an upload's manifest, deletes that upload's parts.
 pub async fn run(request: Request, next: Next) -> Response {
     let is_write = matches!(*request.method(), Method::PUT | Method::DELETE);
     match target(&request).as_deref() {
         Some(Target::Object(path)) if is_write => {
             let path = path.clone();
-            replacing(request, next, path).await
+            Box::pin(replacing(request, next, path)).await
         }
         _ => next.run(request).await,
     }

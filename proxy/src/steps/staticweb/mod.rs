@@ -8,6 +8,7 @@ mod site;
 
 use super::tempurl::{CONTENT_GENERATOR, Link};
 use super::{answer, dispatch};
+use crate::Edge;
 use crate::context::{self, Origin, is_true, target};
 use crate::core::{Authorize, Need};
 use crate::grant::Grant;
@@ -41,6 +42,14 @@ pub struct StaticWebConfig {
 /// This step in `/info`.
 pub fn info() -> Value {
     json!({})
+}
+
+/// Only what is read by visitors: whoever has no token, or asks to be treated so.
+pub fn concerns(request: &Request, _: &Edge) -> bool {
+    matches!(*request.method(), Method::GET | Method::HEAD)
+        && (context::identity(request).is_none()
+            || request.headers().contains_key("x-web-mode")
+            || request.extensions().get::<Arc<Grant>>().is_some())
 }
 
 pub async fn run(request: Request, next: Next) -> Response {

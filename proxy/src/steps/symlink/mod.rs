@@ -69,7 +69,7 @@ pub async fn run(mut request: Request, next: Next) -> Response {
         Target::Object(path) => path.clone(),
         Target::Container(path) if *request.method() == Method::GET => {
             let account = path.account.clone();
-            return listing::get(request, next, &account).await;
+            return Box::pin(listing::get(request, next, &account)).await;
         }
         Target::Container(_) | Target::Account(_) => return next.run(request).await,
     };
@@ -85,7 +85,7 @@ pub async fn run(mut request: Request, next: Next) -> Response {
             let follow = Follow::new(next, path.account.clone());
             follow.run(request).await.unwrap_or_else(|refusal| *refusal)
         }
-        Method::PUT if makes_link => make::put(request, next, path)
+        Method::PUT if makes_link => Box::pin(make::put(request, next, path))
             .await
             .unwrap_or_else(|refusal| *refusal),
         Method::POST if makes_link => answer::words(

@@ -121,6 +121,11 @@ impl Refusal {
     }
 }
 
+/// Signatures stand in the query.
+pub fn concerns(request: &Request, _: &Edge) -> bool {
+    request.uri().query().is_some()
+}
+
 pub async fn run(mut request: Request, next: Next) -> Response {
     if *request.method() == Method::OPTIONS {
         return next.run(request).await;

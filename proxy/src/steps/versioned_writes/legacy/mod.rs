@@ -28,12 +28,12 @@ pub async fn run(request: Request, next: Next) -> Response {
     let allowed = next.edge().config.versioned_writes.allow_versioned_writes;
     match target(&request).as_deref() {
         Some(Target::Container(_)) => match allowed {
-            Some(is_allowed) => container::run(request, next, is_allowed).await,
+            Some(is_allowed) => Box::pin(container::run(request, next, is_allowed)).await,
             None => object_versioning::run(request, next).await,
         },
         Some(Target::Object(path)) if matches!(*request.method(), Method::PUT | Method::DELETE) => {
             let path = path.clone();
-            object(request, next, path, allowed)
+            Box::pin(object(request, next, path, allowed))
                 .await
                 .unwrap_or_else(|refusal| *refusal)
         }

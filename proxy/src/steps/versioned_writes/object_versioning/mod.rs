@@ -44,9 +44,9 @@ pub async fn run(request: Request, next: Next) -> Response {
     }
     let done = match target(&request).as_deref() {
         Some(Target::Object(path)) => object(request, next, path.clone()).await,
-        Some(Target::Container(path)) => container::run(request, next, path.clone()).await,
+        Some(Target::Container(path)) => Box::pin(container::run(request, next, path.clone())).await,
         Some(Target::Account(name)) if *request.method() == Method::GET => {
-            account::list(request, next, name.clone()).await
+            Box::pin(account::list(request, next, name.clone())).await
         }
         Some(Target::Account(_)) | None => return next.run(request).await,
     };
@@ -63,7 +63,7 @@ async fn object(mut request: Request, next: Next, path: ObjectPath) -> Result<Re
     let query = context::query(&request);
     if let Some(version) = query.get("version-id").filter(|version| !version.is_empty()) {
         let version = version::parse(request.method(), version, hidden.is_some())?;
-        return version::run(request, next, path, hidden, version).await;
+        return Box::pin(version::run(request, next, path, hidden, version)).await;
     }
     let Some(hidden) = hidden else {
         return Ok(next.run(request).await);
@@ -74,11 +74,11 @@ async fn object(mut request: Request, next: Next, path: ObjectPath) -> Result<Re
         .is_some_and(|value| is_true(value));
     let versioned = Versioned::new(&request, next, path, hidden);
     match *request.method() {
-        Method::PUT if is_enabled => versioned.put(request).await,
-        Method::DELETE if is_enabled => versioned.delete(request).await,
+        Method::PUT if is_enabled => Box::pin(versioned.put(request)).await,
+        Method::DELETE if is_enabled => Box::pin(versioned.delete(request)).await,
         Method::PUT | Method::DELETE => Ok(versioned.next.run(request).await),
-        Method::POST => versioned.post(request).await,
-        _ => Ok(versioned.get(request).await),
+        Method::POST => Box::pin(versioned.post(request)).await,
+        _ => Ok(Box::pin(versioned.get(request)).await),
     }
 }
 
