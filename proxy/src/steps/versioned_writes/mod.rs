@@ -4,7 +4,7 @@
 //!   container of the client's own.
 //! - `object_versioning`: `X-Versions-Enabled`. Every write makes a version in a hidden container; the object itself is
 //!   a link to the version that is current.
-//! - `stored`: how versions are moved.
+//! - `stored`: how versions are moved. `whole`: a change of several steps, though its client leaves.
 //!
 //! A version is always on disk before anything that it stands for is changed: a step that fails in between leaves one
 //! version too many, never one too few.
@@ -12,6 +12,7 @@
 mod legacy;
 mod object_versioning;
 mod stored;
+mod whole;
 
 use super::paths::RESERVED;
 use crate::pipeline::Next;

@@ -7,7 +7,7 @@ mod archive;
 mod container;
 mod pop;
 
-use super::{Refusal, object_versioning};
+use super::{Refusal, object_versioning, whole};
 use crate::context::target;
 use crate::core::ContainerInfo;
 use crate::pipeline::Next;
@@ -51,14 +51,24 @@ async fn object(
     let Some((container, is_history)) = archive_of(&info, allowed) else {
         return Ok(object_versioning::run(request, next).await);
     };
-    let is_put = *request.method() == Method::PUT;
+    let (edge, is_put) = (next.edge().clone(), *request.method() == Method::PUT);
     let archive = Archive::new(&request, next, path, container);
     if is_put {
         archive.put(request).await
     } else if is_history {
-        archive.delete_and_mark(request).await
+        whole::run(
+            &edge.tasks,
+            "a deletion is archived",
+            archive.delete_and_mark(request),
+        )
+        .await
     } else {
-        archive.delete_and_restore(request).await
+        whole::run(
+            &edge.tasks,
+            "a version is restored",
+            archive.delete_and_restore(request),
+        )
+        .await
     }
 }
 

@@ -1,6 +1,6 @@
 //! Requests about one version, which `?version-id` names.
 
-use super::super::stored;
+use super::super::{stored, whole};
 use super::link;
 use super::names::{self, VersionId};
 use super::write::too_long;
@@ -121,11 +121,22 @@ impl Versioned {
     }
 
     /// Deletes a version for good. When it is the current one, the link goes first.
-    async fn delete_version(self, mut request: Request, id: VersionId) -> Result<Response, Refusal> {
+    async fn delete_version(self, request: Request, id: VersionId) -> Result<Response, Refusal> {
         let version = self.version(id)?;
         dispatch::Judge::of(&request, &self.next, &version)
             .verdict()
             .await?;
+        let edge = self.next.edge().clone();
+        let deletion = self.delete_link_and_version(request, id, version);
+        whole::run(&edge.tasks, "a version is deleted", deletion).await
+    }
+
+    async fn delete_link_and_version(
+        self,
+        mut request: Request,
+        id: VersionId,
+        version: ObjectPath,
+    ) -> Result<Response, Refusal> {
         let head = stored::read(&self.next, &self.origin, Method::HEAD, &self.path).await;
         let current = match head.status() {
             StatusCode::NOT_FOUND => None,

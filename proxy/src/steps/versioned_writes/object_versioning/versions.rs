@@ -13,6 +13,8 @@ use serde_json::Value;
 
 /// Bytes of the largest page of a listing.
 const MAX_PAGE_BYTES: usize = 64 << 20;
+/// Stands in the row of every link.
+const LINK_MARK: &[u8] = b"\"symlink_path\"";
 
 /// The rows of links to versions as the rows of what they lead to.
 pub async fn show_links(response: Response, path: &ContainerPath) -> Response {
@@ -20,8 +22,16 @@ pub async fn show_links(response: Response, path: &ContainerPath) -> Response {
         return response;
     };
     let (parts, body) = response.into_parts();
-    let Some(mut rows) = read(body).await else {
-        return answer::status(StatusCode::SERVICE_UNAVAILABLE);
+    let unreadable = || answer::status(StatusCode::SERVICE_UNAVAILABLE);
+    let Ok(page) = collect(body, MAX_PAGE_BYTES).await else {
+        return unreadable();
+    };
+    // A page without a link is right as it is.
+    if !page.windows(LINK_MARK.len()).any(|window| window == LINK_MARK) {
+        return Response::from_parts(parts, Body::full(page));
+    }
+    let Ok(mut rows) = serde_json::from_slice::<Vec<Value>>(&page) else {
+        return unreadable();
     };
     for row in &mut rows {
         listing::resolve(row, path, &hidden, true);

@@ -1,6 +1,6 @@
 //! PUT and DELETE of the current object while versions are kept.
 
-use super::super::stored;
+use super::super::{stored, whole};
 use super::link::{self, Version};
 use super::names::{self, VersionId};
 use super::{Refusal, VERSION_ID, Versioned, judge, no_hidden_container, refuse};
@@ -60,14 +60,24 @@ impl Versioned {
             Written::Version(version) => version,
             Written::Answered(response) => return Ok(response),
         };
-        self.keep(&current).await?;
-        self.make_current(asked, &version, moment, true).await
+        // The version is there: what makes it current happens whole.
+        let edge = self.next.edge().clone();
+        let finish = async move {
+            self.keep(&current).await?;
+            self.make_current(asked, &version, moment, true).await
+        };
+        whole::run(&edge.tasks, "a version becomes current", finish).await
     }
 
-    pub async fn delete(self, mut request: Request) -> Result<Response, Refusal> {
+    pub async fn delete(self, request: Request) -> Result<Response, Refusal> {
         dispatch::Judge::of(&request, &self.next, &self.path)
             .verdict()
             .await?;
+        let edge = self.next.edge().clone();
+        whole::run(&edge.tasks, "a delete marker", self.mark_deleted(request)).await
+    }
+
+    async fn mark_deleted(self, mut request: Request) -> Result<Response, Refusal> {
         let moment = self.moment(&request)?;
         let current = self.current().await?;
         self.keep(&current).await?;
