@@ -31,6 +31,7 @@ pub struct ProxyConfig {
     pub ratelimit: crate::steps::ratelimit::RatelimitConfig,
     /// Steps that are no part of Swift's own pipeline are on when their section is there.
     pub name_check: Option<crate::steps::name_check::NameCheckConfig>,
+    pub cname_lookup: Option<crate::steps::cname_lookup::CnameLookupConfig>,
     pub read_only: Option<crate::steps::read_only::ReadOnlyConfig>,
     pub container_sync: Option<crate::steps::container_sync::ContainerSyncConfig>,
     pub crossdomain: Option<crate::steps::crossdomain::CrossdomainConfig>,

@@ -43,6 +43,8 @@ pub struct Edge {
     pub tasks: Tasks,
     /// Whom other clusters' signatures are checked with.
     pub realms: Arc<crate::steps::container_sync::RealmsInUse>,
+    /// Asks about other domains, where that is wanted.
+    pub resolver: Option<crate::steps::cname_lookup::Resolver>,
     /// When whoever is slowed down may go on.
     pub limiter: crate::steps::ratelimit::Limiter,
     /// Buckets (`account/container`) without parts of uploads, remembered for a short while.
@@ -100,7 +102,12 @@ impl Proxy {
             .container_sync
             .as_ref()
             .and_then(|sync| sync.realms_conf.clone());
+        let resolver = config.cname_lookup.as_ref().map(|lookup| {
+            let servers: Vec<_> = lookup.nameservers.iter().map(|server| server.0).collect();
+            crate::steps::cname_lookup::Resolver::new(&servers)
+        });
         let edge = Edge {
+            resolver,
             realms: Arc::new(crate::steps::container_sync::RealmsInUse::new(realms_conf)),
             config,
             core,

@@ -45,6 +45,8 @@ pub static PIPELINE: &[Step] = &[
     step!("name_check", steps::name_check::run, when steps::name_check::concerns),
     // S3 requests are signed over their original host and path, so they leave before anything rewrites those.
     step!("s3api", steps::s3::run),
+    // Names of other domains become names of ours, which the next step reads.
+    step!("cname_lookup", steps::cname_lookup::run),
     // Rewrites host names to paths; all below read the path.
     step!("domain_remap", steps::domain_remap::run),
     // Needs no account and no token.

@@ -106,6 +106,7 @@ async fn sections(edge: &Edge, is_admin: bool) -> Value {
     super::bulk::describe(edge, &mut all);
     super::ratelimit::describe(edge, &mut all);
     super::container_sync::describe(edge, &mut all).await;
+    super::cname_lookup::describe(edge, &mut all);
     super::crossdomain::describe(edge, &mut all);
     super::name_check::describe(edge, &mut all);
     super::read_only::describe(edge, &mut all);

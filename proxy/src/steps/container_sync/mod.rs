@@ -9,6 +9,7 @@ mod realms;
 pub use realms::RealmsInUse;
 
 use super::answer;
+use super::symlink::TrustedTarget;
 use crate::Edge;
 use crate::context::{self, PreAuthorized, Synced, target};
 use crate::pipeline::Next;
@@ -141,6 +142,7 @@ pub async fn run(mut request: Request, next: Next) -> Response {
     }
     request.extensions_mut().insert(PreAuthorized);
     request.extensions_mut().insert(Synced);
+    request.extensions_mut().insert(TrustedTarget);
     next.run(request).await
 }
 
