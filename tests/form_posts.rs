@@ -3,9 +3,11 @@
 mod support;
 
 use md5::{Digest, Md5};
-use support::Cluster;
+use std::io::{Read, Write};
+use std::net::TcpStream;
 use support::http::{Answer, Swift, raw, request};
 use support::signing::{in_seconds, sign};
+use support::{Cluster, resident_bytes};
 
 const KEY: &str = "account key";
 const BOUNDARY: &str = "----WebKitFormBoundaryNcxTqxSlX7t4TDkR";
@@ -198,6 +200,56 @@ async fn a_large_file_streams_through() {
         .map(|byte| format!("{byte:02x}"))
         .collect();
     assert_eq!(kept.header("etag"), md5);
+}
+
+/// Sends a form whose file is `blocks` blocks of 1 MiB; the answer, and the most that the server had resident meanwhile.
+fn stream_form(cluster: &Cluster, path: &str, fields: &[u8], blocks: u64) -> (String, u64) {
+    let block = vec![b'\r'; 1 << 20];
+    let start = file("streamed", "", b"");
+    let start = &start[..start.len() - 2];
+    let end = [b"\r\n".to_vec(), end()].concat();
+    let length = (fields.len() + start.len() + end.len()) as u64 + (blocks << 20);
+    let head = format!(
+        "POST {path} HTTP/1.1\r\nHost: x\r\nConnection: close\r\nContent-Length: {length}\r\n\
+         Content-Type: multipart/form-data; boundary={BOUNDARY}\r\n\r\n"
+    );
+    let mut stream = TcpStream::connect(cluster.address()).expect("the proxy accepts");
+    let mut send = |bytes: &[u8]| stream.write_all(bytes).expect("the proxy reads on");
+    send(head.as_bytes());
+    send(fields);
+    send(start);
+    let mut most = 0;
+    for _ in 0..blocks {
+        send(&block);
+        most = most.max(resident_bytes(cluster.pid()));
+    }
+    send(&end);
+    let mut answer = String::new();
+    stream.read_to_string(&mut answer).expect("an answer");
+    (answer, most)
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn memory_does_not_grow_with_a_file() {
+    let cluster = Cluster::start();
+    let user = prepare(&cluster).await;
+    let path = format!("{}/box/", user.account);
+    let (blocks, expires) = (384u64, in_seconds(600));
+    let size = blocks << 20;
+    let signature = sign(KEY, &format!("{path}\n\n{size}\n1\n{expires}"));
+    let fields = [
+        field("max_file_size", &size.to_string()),
+        field("max_file_count", "1"),
+        field("expires", &expires.to_string()),
+        field("signature", &signature),
+    ]
+    .concat();
+    let (answer, most) = stream_form(&cluster, &path, &fields, blocks);
+    assert!(answer.starts_with("HTTP/1.1 201"), "{answer}");
+    let kept = user.call("HEAD", "/box/streamed", &[], "").await;
+    assert_eq!(kept.header("content-length"), size.to_string());
+    assert!(most < 256 << 20, "{} MiB were resident", most >> 20);
+    println!("most resident: {} MiB", most >> 20);
 }
 
 #[tokio::test(flavor = "multi_thread")]
