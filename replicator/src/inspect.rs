@@ -258,3 +258,89 @@ fn count(ring: &Ring, held: &[(u32, Vec<Version>)], report: &mut Dispersion) {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn seen(state: &'static str, at: u64) -> Result<Option<Seen>, PeerError> {
+        Ok(Some((state, Timestamp::from_secs(at), String::new())))
+    }
+
+    #[test]
+    fn each_copy_is_explained() {
+        let nodes: Vec<Node> = (1..=5).map(|port| Node::at("10.0.0.1", port, "d")).collect();
+        let primary = |number: usize| format!("primary {number}");
+        let told = vec![
+            (&nodes[0], primary(1), seen("data", 5)),
+            (&nodes[1], primary(2), seen("data", 3)),
+            (&nodes[2], primary(3), Ok(None)),
+            (&nodes[3], "handoff".to_owned(), seen("tombstone", 5)),
+            (&nodes[4], "handoff".to_owned(), Ok(None)),
+        ];
+        let copies = judge(told);
+        let why: Vec<&str> = copies.iter().map(|copy| copy.why.as_str()).collect();
+        assert_eq!(
+            why,
+            [
+                "it belongs here",
+                "it missed the newest change; replication brings it",
+                "it missed the write; replication brings it",
+                "a primary was away when it was written; it goes home",
+            ],
+            "a handoff without anything is not shown"
+        );
+        let silent = PeerError::Silent("refused".into());
+        let copies = judge(vec![
+            (&nodes[0], primary(1), Err(silent)),
+            (&nodes[1], primary(2), Ok(None)),
+        ]);
+        assert_eq!(
+            (copies[0].state.as_str(), copies[1].state.as_str()),
+            ("silent", "nothing")
+        );
+        assert!(copies[1].why.starts_with("it was never here"));
+    }
+
+    #[test]
+    fn copies_are_counted_by_their_newest_version() {
+        let device = |id: u32| {
+            Some(Node {
+                id,
+                ..Node::at("10.0.0.1", id as u16, "d")
+            })
+        };
+        let ring = Ring::new(martlet_ring::RingParts {
+            part_power: 0,
+            devices: (0..4).map(device).collect(),
+            rows: (0..3).map(|id| martlet_ring::Row::Narrow(vec![id])).collect(),
+            version: None,
+            next_part_power: None,
+        })
+        .unwrap();
+        let version = |last: u8, at: u64| {
+            let mut hash = [0; 16];
+            hash[15] = last;
+            Version {
+                hash: PathHash(hash),
+                newest: Timestamp::from_secs(at),
+                fingerprint: [at as u8; 16],
+            }
+        };
+        // The first is everywhere, the second is old on one device, the third is only on a handoff.
+        let held = vec![
+            (0, vec![version(1, 1), version(2, 2)]),
+            (1, vec![version(1, 1), version(2, 1)]),
+            (2, vec![version(1, 1), version(2, 2)]),
+            (3, vec![version(3, 1)]),
+        ];
+        let mut report = Dispersion::default();
+        count(&ring, &held, &mut report);
+        assert_eq!(
+            (report.sampled, report.copies_expected, report.copies_found),
+            (3, 9, 5)
+        );
+        assert_eq!(report.missing, BTreeMap::from([(1, 1), (3, 1)]));
+        assert_eq!(report.misplaced, 1);
+    }
+}

@@ -26,6 +26,7 @@ mod push;
 mod reaper;
 mod reclaimer;
 mod reconciler;
+mod repair;
 mod replicator;
 mod report;
 mod server;

@@ -9,6 +9,8 @@ use futures_util::stream::{self, StreamExt};
 use martlet_node_client::Node;
 use martlet_protocol::hash::PathHash;
 use martlet_protocol::policy::PolicyIndex;
+use martlet_protocol::record::ObjectRecord;
+use martlet_protocol::timestamp::Timestamp;
 use martlet_storage::{Change, RowsOutcome, Space, StorageError};
 use std::collections::BTreeSet;
 
@@ -211,6 +213,10 @@ impl SpaceRound<'_> {
         {
             return Err(PeerError::Malformed("a record under another's hash".into()));
         }
+        if known.as_ref().is_some_and(|known| is_expiry_of(known, &record)) {
+            // The expirer here is about to write the very same tombstone, and owes the container a row with it.
+            return Ok(false);
+        }
         let writer = match (needs_body(known.as_ref(), &record), arrival.body) {
             (true, Some(body)) => Some(body.store(self.device).await?),
             (true, None) => return Err(PeerError::Malformed("newer data came without its body".into())),
@@ -279,6 +285,12 @@ impl SpaceRound<'_> {
             }
         }
     }
+}
+
+/// Whether a peer's tombstone is nothing but the expiry of what is here.
+fn is_expiry_of(known: &ObjectRecord, theirs: &ObjectRecord) -> bool {
+    let due = known.delete_at().map(Timestamp::from_secs);
+    theirs.is_tombstone() && !known.is_tombstone() && due == Some(theirs.timestamp)
 }
 
 fn prefix(change: &Change) -> u16 {

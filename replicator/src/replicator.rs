@@ -11,8 +11,7 @@ use crate::report::{DeviceReport, PassReport, Tally};
 use arc_swap::ArcSwap;
 use futures_util::future::join_all;
 use martlet_node_client::{Node, NodeClient};
-use martlet_protocol::hash::{HashSalt, PathHash};
-use martlet_protocol::policy::PolicyIndex;
+use martlet_protocol::hash::HashSalt;
 use martlet_protocol::timestamp::Timestamp;
 use martlet_ring::{Ring, RingSet};
 use martlet_service::Clock;
@@ -178,43 +177,6 @@ impl Replicator {
         }
     }
 
-    /// Fetches an object that is damaged or gone here from another primary, at once. `false`: nobody could give it; the
-    /// next round looks further.
-    pub async fn repair(&self, name: &str, device: &Device, policy: PolicyIndex, hash: PathHash) -> bool {
-        let rings = self.0.rings.load_full();
-        let Some(ring) = rings.object(policy) else {
-            return false;
-        };
-        let round = Round {
-            number: 0,
-            is_full: false,
-            fingerprint: rings.fingerprint(),
-            rings: rings.clone(),
-            silent: Mutex::default(),
-        };
-        let tally = Tally::default();
-        let space = Space::Objects(policy);
-        let space = self.space_round(&round, name, device, &tally, space, ring);
-        if !space.holdings.holds(&hash) {
-            return false;
-        }
-        for node in ring.primaries(ring.partition(&hash)) {
-            if Some(node.id) == space.id {
-                continue;
-            }
-            let peer = self.peer(node);
-            match patiently(|| space.pull_object(&peer, policy, hash)).await {
-                Ok(true) => return true,
-                Ok(false) => {}
-                Err(error) => {
-                    let peer = node_name(node);
-                    tracing::info!(device = name, peer, %error, "a damaged copy was not fetched from here");
-                }
-            }
-        }
-        false
-    }
-
     /// Whether a device, as [`PassReport::unreachable`] names it, answers now.
     pub async fn answers(&self, name: &str) -> bool {
         let rings = self.0.rings.load_full();
@@ -251,6 +213,18 @@ impl Replicator {
             is_full: memory
                 .round
                 .is_multiple_of(self.0.config.full_compare_rounds.max(1)),
+            fingerprint: rings.fingerprint(),
+            rings,
+            silent: Mutex::default(),
+        }
+    }
+
+    /// A round in which one thing is fetched.
+    pub(crate) fn single_round(&self) -> Round {
+        let rings = self.0.rings.load_full();
+        Round {
+            number: 0,
+            is_full: false,
             fingerprint: rings.fingerprint(),
             rings,
             silent: Mutex::default(),

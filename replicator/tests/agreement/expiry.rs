@@ -110,3 +110,33 @@ async fn many_due_at_once_go_in_one_pass() {
             .is_tombstone()
     );
 }
+
+/// Each replica of an object owes its row to another replica of the container: a tombstone that replication brought
+/// first would leave one of them without.
+#[tokio::test(flavor = "multi_thread")]
+async fn an_expiry_is_not_taken_from_a_peer_before_its_row_is_owed_here() {
+    let cluster = Cluster::start().await;
+    let primaries = cluster.primaries(cluster.hash("o"));
+    let due = at(500).secs();
+    cluster
+        .put_expiring(&primaries, "o", b"x", at(1), Some(due))
+        .await;
+    cluster.pass_all().await;
+    assert_eq!(cluster.nodes[primaries[0]].expirer.pass().await.expired, 1);
+    for id in &primaries[1..] {
+        let report = cluster.pass(*id).await;
+        assert!(report.complete && report.pulled == 0, "{report:?}");
+        assert_eq!(cluster.nodes[*id].expirer.pass().await.expired, 1);
+        assert_eq!(cluster.nodes[*id].updater.pass().await.delivered, 1);
+    }
+    cluster.pass_all().await;
+    cluster.assert_agreement().await;
+    // A deletion by a client is another thing.
+    let primaries = cluster.primaries(cluster.hash("p"));
+    cluster
+        .put_expiring(&primaries, "p", b"x", at(1), Some(at(90_000).secs()))
+        .await;
+    cluster.delete(&primaries[..1], "p", at(2)).await;
+    cluster.pass(primaries[1]).await;
+    assert!(cluster.record(primaries[1], "p").await.unwrap().is_tombstone());
+}
