@@ -4,6 +4,7 @@ mod support;
 
 use std::path::Path;
 use support::clients::{aws_as, refused, run, swift};
+use support::http::request;
 use support::{Cluster, files};
 
 /// Owns what the tests make; an admin of the account.
@@ -294,4 +295,32 @@ fn a_container_of_swifts_is_under_swifts_rules() {
     users.may(TESTER, &api("put-bucket-acl", "plain", &["--acl", "private"]));
     users.may_not(TESTER2, &api("list-objects-v2", "plain", &[]), "AccessDenied");
     users.may(TESTER, &api("list-objects-v2", "plain", &[]));
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_browser_may_ask_beforehand() {
+    let cluster = Cluster::start();
+    let asked = [
+        ("origin", "http://shop.example"),
+        ("access-control-request-method", "PUT"),
+        ("access-control-request-headers", "Authorization, X-Amz-Date"),
+    ];
+    let ask = async |headers: &[(&str, &str)]| {
+        request(cluster.address(), "OPTIONS", "/bucket/key", headers, "")
+            .await
+            .unwrap()
+    };
+    let allowed = ask(&asked).await;
+    assert_eq!(allowed.status, 200);
+    assert_eq!(
+        allowed.header("access-control-allow-origin"),
+        "http://shop.example"
+    );
+    assert_eq!(
+        allowed.header("access-control-allow-headers"),
+        "authorization, x-amz-date"
+    );
+    // Without a word of a signature it is no question to the S3 door.
+    let other = ask(&asked[..2]).await;
+    assert_eq!(other.header("access-control-allow-origin"), "");
 }
