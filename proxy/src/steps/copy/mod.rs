@@ -118,7 +118,7 @@ async fn copy(request: Request, next: Next, paths: Paths) -> Response {
     let mut shown = head::shown(&paths.source, &source_parts.headers, &sink_headers);
     let sink = sink_request(request, sink_headers, &paths.destination, &query.encode(), body);
     if let Some(beats) = beats {
-        return beats.answer(next.run(sink), shown);
+        return beats.answer(next.run(sink), shown).await;
     }
     let mut response = next.run(sink).await;
     if response.status().is_success() {
