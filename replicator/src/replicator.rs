@@ -199,7 +199,7 @@ impl Replicator {
         let is_changed = memory
             .rings
             .as_ref()
-            .is_some_and(|known| known.fingerprint() != rings.fingerprint());
+            .is_some_and(|known| !Arc::ptr_eq(known, &rings));
         memory.rings = Some(rings.clone());
         if is_changed {
             memory.proofs.clear();

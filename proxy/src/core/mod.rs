@@ -89,7 +89,7 @@ impl Core {
             config.recheck_container_existence_ms,
         );
         Arc::new(Core {
-            placer: Placer::new(rings, clock.now()),
+            placer: Placer::new(rings, clock.clone()),
             config,
             salt,
             policies,

@@ -8,6 +8,7 @@ use martlet_protocol::hash::PathHash;
 use martlet_protocol::policy::PolicyIndex;
 use martlet_protocol::timestamp::Timestamp;
 use martlet_ring::{Ring, RingSet};
+use martlet_service::Clock;
 use std::collections::{BTreeMap, HashMap};
 use std::sync::{Arc, Mutex};
 
@@ -95,6 +96,7 @@ pub struct Placer {
     rings: Arc<ArcSwap<RingSet>>,
     table: ArcSwap<Table>,
     proxy_start: Timestamp,
+    clock: Clock,
     /// Grows with the devices ever seen in a ring.
     records: Records,
 }
@@ -207,7 +209,8 @@ impl Table {
 }
 
 impl Placer {
-    pub fn new(rings: Arc<ArcSwap<RingSet>>, proxy_start: Timestamp) -> Self {
+    pub fn new(rings: Arc<ArcSwap<RingSet>>, clock: Clock) -> Self {
+        let proxy_start = clock.now();
         let records = Mutex::new(HashMap::new());
         let table = ArcSwap::from(Self::make_table(
             &records,
@@ -219,6 +222,7 @@ impl Placer {
             rings,
             table,
             proxy_start,
+            clock,
             records,
         }
     }
@@ -265,8 +269,10 @@ impl Placer {
         };
         let table = Self::make_table(&self.records, self.proxy_start, Arc::clone(rings), former);
         if moves {
+            // Rings may come back: a round by the same ones that began before says nothing of what was written meanwhile.
+            let now = self.clock.now();
             for peer in table.all_peers() {
-                peer.record.freshness.saw(None);
+                peer.record.freshness.miss(now);
             }
         }
         self.table.store(Arc::clone(&table));
