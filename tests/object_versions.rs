@@ -118,6 +118,13 @@ async fn every_write_is_a_version() {
         });
     });
 
+    // Quotas count them too.
+    let quota = [("x-container-meta-quota-bytes", "10")];
+    assert_eq!(status(&user, "POST", "/box", &quota, "").await, 204);
+    assert_eq!(status(&user, "PUT", "/box/note", &[], "third").await, 413);
+    let no_quota = [("x-container-meta-quota-bytes", "")];
+    assert_eq!(status(&user, "POST", "/box", &no_quota, "").await, 204);
+
     // New metadata makes no version; it is seen through the object and by its id.
     let meta = [("x-object-meta-colour", "red")];
     assert_eq!(status(&user, "POST", "/box/note", &meta, "").await, 202);

@@ -21,7 +21,7 @@ use martlet_service::{Request, Response};
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value, json};
 
-pub use object_versioning::kept_version;
+pub use object_versioning::{bytes_of_versions, kept_version};
 
 /// What hidden containers of versions begin with.
 const CONTAINER_PREFIX: &str = "\0versions\0";

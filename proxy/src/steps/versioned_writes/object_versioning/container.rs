@@ -3,6 +3,7 @@
 use super::names;
 use super::{ENABLED, Refusal, STORED_CONTAINER, STORED_ENABLED, hidden_of, refuse, versions};
 use crate::context::{self, Origin, is_true};
+use crate::core::ContainerInfo;
 use crate::pipeline::Next;
 use crate::steps::{answer, dispatch};
 use http::header::HeaderMap;
@@ -61,6 +62,23 @@ pub async fn describe(
         );
     }
     response
+}
+
+/// Bytes of all versions of a container, as they are now; 0 of one that never had any.
+pub async fn bytes_of_versions(
+    next: &Next,
+    origin: &Origin,
+    path: &ContainerPath,
+    info: &ContainerInfo,
+) -> u64 {
+    let Some(hidden) = super::hidden_container(info) else {
+        return 0;
+    };
+    let head = ask(next, &origin.privileged(), Method::HEAD, path, hidden).await;
+    headers::text(head.headers(), header::X_CONTAINER_BYTES_USED)
+        .filter(|_| head.status().is_success())
+        .and_then(|text| text.parse().ok())
+        .unwrap_or(0)
 }
 
 fn show_enabled(map: &mut HeaderMap) {

@@ -16,6 +16,8 @@ mod version;
 mod versions;
 mod write;
 
+pub use container::bytes_of_versions;
+
 use super::{Refusal, refuse};
 use crate::context::{self, Origin, is_true, target};
 use crate::core::ContainerInfo;
