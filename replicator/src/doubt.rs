@@ -23,6 +23,8 @@ impl Replicator {
     /// Shows the replicator a device before anybody may use it: one that was away for longer than deletions are kept is
     /// in doubt until a round has asked the others. A device on which nothing was ever written is not.
     pub fn admit(&self, device: &Device) {
+        // What was known of it before it was away counts no more.
+        self.forget_undoubted(device.name());
         let is_new = device.last_sequence(Space::Accounts) == 0;
         if is_new {
             // It holds nothing that anybody could have deleted.

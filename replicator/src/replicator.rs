@@ -364,6 +364,11 @@ impl Replicator {
         memory.undoubted.contains(name)
     }
 
+    pub(crate) fn forget_undoubted(&self, name: &str) {
+        let mut memory = self.0.memory.lock().unwrap_or_else(PoisonError::into_inner);
+        memory.undoubted.remove(name);
+    }
+
     pub(crate) fn note_undoubted(&self, name: &str) {
         let mut memory = self.0.memory.lock().unwrap_or_else(PoisonError::into_inner);
         memory.undoubted.insert(name.to_owned());
