@@ -16,7 +16,7 @@ run: build ## start the all-in-one cluster; make run ARGS="--port 8090 --data DI
 test: deps deps-test lint test-rust conformance-swift ## every test
 
 test-rust: build
-	cargo test --release --locked --workspace
+	cargo test --release --locked --workspace --no-fail-fast
 
 build: deps
 	@tools/announce-first-build

@@ -174,13 +174,23 @@ fn spawn_node(config: &Path) -> Result<Child, Box<dyn Error>> {
     Ok(child)
 }
 
+/// Whether a pid file names this process. A node writes it after it has begun to listen.
+fn names_process(pid_file: &Path, pid: Option<u32>) -> bool {
+    let text = std::fs::read_to_string(pid_file).unwrap_or_default();
+    pid.is_some() && text.trim().parse().ok() == pid
+}
+
 async fn wait_until_up(config: &Path, child: &mut Child) -> Result<(), Box<dyn Error>> {
     let storage = NodeConfig::load(config)?
         .storage
         .expect("the layout gives every node its devices");
     let deadline = tokio::time::Instant::now() + NODE_PATIENCE;
     loop {
-        if tokio::net::TcpStream::connect(storage.bind).await.is_ok() {
+        let wrote_pid = storage
+            .pid_file
+            .as_ref()
+            .is_none_or(|path| names_process(path, child.id()));
+        if wrote_pid && tokio::net::TcpStream::connect(storage.bind).await.is_ok() {
             return Ok(());
         }
         if let Some(status) = child.try_wait()? {

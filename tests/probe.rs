@@ -3,10 +3,10 @@
 
 mod support;
 
-use std::time::{SystemTime, UNIX_EPOCH};
+use std::time::{Instant, SystemTime, UNIX_EPOCH};
 use support::copies::Placement;
 use support::http::{Answer, Swift, request};
-use support::{Cluster, NODES, NodeProcess, wait_for};
+use support::{Cluster, NODES, NodeProcess, PATIENCE, wait_for};
 
 const ACCOUNT: &str = "AUTH_test";
 
@@ -48,10 +48,19 @@ impl Story {
 
     /// Rounds until nothing is owed or left to do anywhere.
     fn heal(&self) {
-        wait_for("the cluster to heal", || {
+        let deadline = Instant::now() + PATIENCE;
+        loop {
             let reports = self.cluster.reports();
-            reports.len() == NODES && reports.iter().all(|report| report["complete"] == true)
-        });
+            if reports.len() == NODES && reports.iter().all(|report| report["complete"] == true) {
+                return;
+            }
+            let status = || self.cluster.martlet(&["status"]).1;
+            assert!(
+                Instant::now() < deadline,
+                "the cluster does not heal: {reports:#?}\n{}",
+                status()
+            );
+        }
     }
 
     /// What one server of one node says.
