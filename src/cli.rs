@@ -3,6 +3,7 @@
 use clap::{Args, Parser, Subcommand};
 use std::ffi::OsString;
 use std::net::IpAddr;
+use std::num::NonZeroUsize;
 use std::path::PathBuf;
 
 /// Martlet: a Swift-compatible object storage cluster in one binary, with an S3 door.
@@ -50,9 +51,19 @@ pub struct DevOptions {
     /// Runs each storage node as a process of its own, over sockets.
     #[arg(long)]
     pub processes: bool,
+    /// Threads of each process that serve requests; one with --processes, since five share the machine, else one a core.
+    #[arg(long)]
+    pub threads: Option<NonZeroUsize>,
     /// What to log: error, warn, info, debug, or a filter such as info,martlet_storage=debug.
     #[arg(long, default_value = "info")]
     pub log: String,
+}
+
+impl DevOptions {
+    /// Threads of each process; `None`: one a core.
+    pub fn threads(&self) -> Option<NonZeroUsize> {
+        self.threads.or(self.processes.then_some(NonZeroUsize::MIN))
+    }
 }
 
 #[derive(Args, Clone, Debug)]
@@ -60,6 +71,9 @@ pub struct NodeOptions {
     /// The node's configuration file.
     #[arg(long)]
     pub config: PathBuf,
+    /// Threads that serve requests (Swift's `workers`); one a core when left out.
+    #[arg(long)]
+    pub threads: Option<NonZeroUsize>,
     /// Ends when standard input closes, that is, with the process that started this one.
     #[arg(long, hide = true)]
     pub exit_with_stdin: bool,

@@ -16,6 +16,7 @@ use martlet_service::logging::LogOptions;
 use martlet_service::{Clock, ServeOptions, Shutdown, metrics, serve};
 use std::error::Error;
 use std::net::SocketAddr;
+use std::num::NonZeroUsize;
 use std::path::{Path, PathBuf};
 use std::process::Stdio;
 use std::time::Duration;
@@ -54,7 +55,7 @@ pub async fn run(options: DevOptions) -> Result<(), Box<dyn Error>> {
     let clock = Clock::system();
     let watch = RingWatch::open(&layout.proxy.cluster)?;
     let rings = watch.rings();
-    let mut nodes = Nodes::start(&layout, options.processes, &rings, &client, &clock).await?;
+    let mut nodes = Nodes::start(&layout, &options, &rings, &client, &clock).await?;
     let (trigger, shutdown) = Shutdown::new();
     // A closed terminal hangs this process up, which is to end it as ever.
     let watching = tokio::spawn(watch.run(false, shutdown.clone()));
@@ -85,15 +86,15 @@ enum Nodes {
 impl Nodes {
     async fn start(
         layout: &Layout,
-        processes: bool,
+        options: &DevOptions,
         rings: &Rings,
         client: &NodeClient,
         clock: &Clock,
     ) -> Result<Nodes, Box<dyn Error>> {
-        if processes {
+        if options.processes {
             let mut children = Vec::new();
             for path in &layout.nodes {
-                children.push(spawn_node(path)?);
+                children.push(spawn_node(path, options.threads())?);
             }
             for (path, child) in layout.nodes.iter().zip(&mut children) {
                 wait_until_up(path, child).await?;
@@ -158,12 +159,13 @@ fn terminate(folder: &Path) {
     }
 }
 
-fn spawn_node(config: &Path) -> Result<Child, Box<dyn Error>> {
+fn spawn_node(config: &Path, threads: Option<NonZeroUsize>) -> Result<Child, Box<dyn Error>> {
     let log = config.with_file_name("node.log");
     let log = std::fs::OpenOptions::new().create(true).append(true).open(log)?;
     let child = Command::new(std::env::current_exe()?)
         .args(["node", "--exit-with-stdin", "--config"])
         .arg(config)
+        .args(threads.map(|threads| format!("--threads={threads}")))
         .stdin(Stdio::piped())
         .stdout(log.try_clone()?)
         .stderr(log)

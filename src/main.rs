@@ -24,7 +24,16 @@ fn main() -> ExitCode {
     if let cli::Command::Ring(options) = command {
         return ring::run(options.args);
     }
-    let runtime = match tokio::runtime::Builder::new_multi_thread().enable_all().build() {
+    let threads = match &command {
+        cli::Command::Dev(options) => options.threads(),
+        cli::Command::Node(options) => options.threads,
+        _ => None,
+    };
+    let mut runtime = tokio::runtime::Builder::new_multi_thread();
+    if let Some(threads) = threads {
+        runtime.worker_threads(threads.get());
+    }
+    let runtime = match runtime.enable_all().build() {
         Ok(runtime) => runtime,
         Err(error) => {
             eprintln!("martlet: cannot start the runtime: {error}");

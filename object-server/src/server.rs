@@ -78,12 +78,13 @@ impl ObjectServer {
             address,
             device,
         };
+        // Each boxed, so that a HEAD does not carry the room that a PUT needs.
         match parts.method {
-            Method::GET => get::get(&call).await,
-            Method::HEAD => get::head(&call).await,
-            Method::PUT => put::put(&call, body).await,
-            Method::POST => post::post(&call).await,
-            Method::DELETE => delete::delete(&call).await,
+            Method::GET => Box::pin(get::get(&call)).await,
+            Method::HEAD => Box::pin(get::head(&call)).await,
+            Method::PUT => Box::pin(put::put(&call, body)).await,
+            Method::POST => Box::pin(post::post(&call)).await,
+            Method::DELETE => Box::pin(delete::delete(&call)).await,
             _ => Ok(method_not_allowed()),
         }
     }
