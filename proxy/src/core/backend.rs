@@ -8,6 +8,10 @@ use martlet_node_client::{BackendRequest, NodeError};
 use martlet_protocol::header;
 use martlet_protocol::timestamp::Timestamp;
 use martlet_service::{Body, Response, headers};
+use std::time::Duration;
+
+/// How long a suspended device may take to be talked to again.
+const GREETING: Duration = Duration::from_millis(20);
 
 /// The headers that every request to a node carries.
 pub fn common_headers(which: Which, trans_id: &str) -> HeaderMap {
@@ -181,6 +185,16 @@ impl Core {
             tracing::debug!(%node, device, %error, "device did not answer");
         }
         metrics::counter!("martlet_proxy_node_faults_total").increment(1);
+    }
+
+    /// Whether a write goes past this device at once. A suspended one that can be talked to again is written to: passed
+    /// by, it would miss writes that then have too few primaries, should another device go before it has replicated.
+    pub(super) async fn is_passed_by(&self, peer: &Peer) -> bool {
+        if !peer.record.health.is_suspended(self.now_ms()) {
+            return false;
+        }
+        let reached = tokio::time::timeout(GREETING, self.client.reachable(&peer.node)).await;
+        !matches!(reached, Ok(Ok(())))
     }
 
     /// A write did not reach this device: it is not believed until it has replicated.

@@ -174,7 +174,7 @@ async fn write_slot(
     let Some(primary) = write.placement.primaries.get(slot) else {
         return (slot, Answer::none(), true);
     };
-    let suspended = primary.record.health.is_suspended(core.now_ms());
+    let suspended = core.is_passed_by(primary).await;
     if !suspended && let Ok(response) = send(core, write, path, primary, slot).await {
         return (slot, drained(response).await, true);
     }

@@ -169,7 +169,6 @@ impl<'a> Opening<'a> {
     async fn run(mut self) -> Result<Result<Opened, StatusCode>, Response> {
         let grace = Duration::from_millis(self.core.config.open_grace_ms);
         let mut attempts = FuturesUnordered::new();
-        let now_ms = self.core.now_ms();
         for (slot, primary) in self
             .placement
             .primaries
@@ -177,7 +176,7 @@ impl<'a> Opening<'a> {
             .enumerate()
             .take(self.headers.len())
         {
-            let stand_in = match primary.record.health.is_suspended(now_ms) {
+            let stand_in = match self.core.is_passed_by(primary).await {
                 true => self.handoffs.take(self.core, self.placement),
                 false => None,
             };
