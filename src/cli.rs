@@ -51,19 +51,12 @@ pub struct DevOptions {
     /// Runs each storage node as a process of its own, over sockets.
     #[arg(long)]
     pub processes: bool,
-    /// Threads of each process that serve requests; one with --processes, since five share the machine, else one a core.
+    /// Threads of each process that serve requests; one a core when left out.
     #[arg(long)]
     pub threads: Option<NonZeroUsize>,
     /// What to log: error, warn, info, debug, or a filter such as info,martlet_storage=debug.
     #[arg(long, default_value = "info")]
     pub log: String,
-}
-
-impl DevOptions {
-    /// Threads of each process; `None`: one a core.
-    pub fn threads(&self) -> Option<NonZeroUsize> {
-        self.threads.or(self.processes.then_some(NonZeroUsize::MIN))
-    }
 }
 
 #[derive(Args, Clone, Debug)]
