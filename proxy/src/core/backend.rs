@@ -190,11 +190,13 @@ impl Core {
     /// Whether a write goes past this device at once. A suspended one that can be talked to again is written to: passed
     /// by, it would miss writes that then have too few primaries, should another device go before it has replicated.
     pub(super) async fn is_passed_by(&self, peer: &Peer) -> bool {
-        if !peer.record.health.is_suspended(self.now_ms()) {
-            return false;
-        }
+        peer.record.health.is_suspended(self.now_ms()) && !self.greets(peer).await
+    }
+
+    /// Whether the device can be talked to, soon.
+    pub(super) async fn greets(&self, peer: &Peer) -> bool {
         let reached = tokio::time::timeout(GREETING, self.client.reachable(&peer.node)).await;
-        !matches!(reached, Ok(Ok(())))
+        matches!(reached, Ok(Ok(())))
     }
 
     /// A write did not reach this device: it is not believed until it has replicated.

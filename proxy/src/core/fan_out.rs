@@ -175,8 +175,17 @@ async fn write_slot(
         return (slot, Answer::none(), true);
     };
     let suspended = core.is_passed_by(primary).await;
-    if !suspended && let Ok(response) = send(core, write, path, primary, slot).await {
-        return (slot, drained(response).await, true);
+    if !suspended {
+        if let Ok(response) = send(core, write, path, primary, slot).await {
+            return (slot, drained(response).await, true);
+        }
+        // The connection may have led to a process that is gone, and another runs in its place: a write that has fewer
+        // primaries than it could have is one that a majority of primaries may not know.
+        if core.greets(primary).await
+            && let Ok(response) = send(core, write, path, primary, slot).await
+        {
+            return (slot, drained(response).await, true);
+        }
     }
     core.mark_missed(primary);
     while let Some(handoff) = handoffs.take(core, &write.placement) {
