@@ -10,7 +10,7 @@ use martlet_protocol::timestamp::Timestamp;
 use martlet_service::{Body, Response, headers};
 use std::time::Duration;
 
-/// How long a suspended device may take to be talked to again.
+/// How long a device that did not answer lately may take to be talked to again.
 const GREETING: Duration = Duration::from_millis(20);
 
 /// The headers that every request to a node carries.
@@ -202,6 +202,22 @@ impl Core {
     /// A write did not reach this device: it is not believed until it has replicated.
     pub(super) fn mark_missed(&self, peer: &Peer) {
         peer.record.freshness.miss(self.clock.now());
+    }
+
+    /// A write is over and did not reach the primaries for which `delivered` has `false`.
+    pub(super) fn mark_undelivered(&self, placement: &Placement, delivered: &[bool]) {
+        let is_thin = delivered.iter().filter(|done| **done).count() < placement.quorum();
+        for (peer, _) in placement
+            .primaries
+            .iter()
+            .zip(delivered)
+            .filter(|(_, done)| !**done)
+        {
+            match is_thin {
+                true => peer.record.freshness.miss_thin(self.clock.now()),
+                false => self.mark_missed(peer),
+            }
+        }
     }
 }
 

@@ -146,12 +146,10 @@ async fn run(
         }
     }
     // Whoever has not done it by now has missed it, as far as readers may rely on.
-    for (slot, peer) in write.placement.primaries.iter().enumerate() {
-        if !delivered.get(slot).copied().unwrap_or(true) {
-            core.mark_missed(peer);
-            if answers[slot].is_none() {
-                core.blame(peer, &NodeError::Stalled);
-            }
+    core.mark_undelivered(&write.placement, &delivered);
+    for (peer, answer) in write.placement.primaries.iter().zip(&answers) {
+        if answer.is_none() {
+            core.blame(peer, &NodeError::Stalled);
         }
     }
     let told = answers
@@ -176,14 +174,13 @@ async fn write_slot(
     };
     let suspended = core.is_passed_by(primary).await;
     if !suspended {
-        if let Ok(response) = send(core, write, path, primary, slot).await {
-            return (slot, drained(response).await, true);
-        }
+        let mut sent = send(core, write, path, primary, slot).await;
         // The connection may have led to a process that is gone, and another runs in its place: a write that has fewer
         // primaries than it could have is one that a majority of primaries may not know.
-        if core.greets(primary).await
-            && let Ok(response) = send(core, write, path, primary, slot).await
-        {
+        if matches!(sent, Err(NodeError::Reset(_))) && core.greets(primary).await {
+            sent = send(core, write, path, primary, slot).await;
+        }
+        if let Ok(response) = sent {
             return (slot, drained(response).await, true);
         }
     }

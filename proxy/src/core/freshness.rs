@@ -15,6 +15,8 @@ pub struct Freshness {
     synced: AtomicU64,
     /// The later of this proxy's start and the last write that did not reach the device.
     missed: AtomicU64,
+    /// The same for writes that reached fewer primaries than a majority, this device not among them.
+    missed_thin: AtomicU64,
 }
 
 impl Freshness {
@@ -22,12 +24,24 @@ impl Freshness {
         Freshness {
             synced: AtomicU64::new(0),
             missed: AtomicU64::new(proxy_start.raw()),
+            missed_thin: AtomicU64::new(proxy_start.raw()),
         }
     }
 
     /// A write of this moment did not reach the device.
     pub fn miss(&self, now: Timestamp) {
         self.missed.fetch_max(now.raw(), Ordering::AcqRel);
+    }
+
+    /// A write of this moment did not reach the device, nor a majority of its primaries: it counts on handoffs.
+    pub fn miss_thin(&self, now: Timestamp) {
+        self.miss(now);
+        self.missed_thin.fetch_max(now.raw(), Ordering::AcqRel);
+    }
+
+    /// Whether the device may lack a write that a majority of primaries lacks too.
+    pub fn may_lack_thin(&self) -> bool {
+        self.synced.load(Ordering::Acquire) <= self.missed_thin.load(Ordering::Acquire)
     }
 
     /// The device says its last full pass began then (`None`: it did not say, or had none since it started). The
@@ -112,6 +126,25 @@ mod tests {
         assert!(device.is_hoped());
         device.saw(None);
         assert!(!device.is_hoped(), "a restarted device starts from nothing");
+    }
+
+    #[test]
+    fn a_thin_write_is_remembered_until_a_later_pass() {
+        let at = Timestamp::from_secs;
+        let device = Freshness::new(at(100));
+        assert!(
+            device.may_lack_thin(),
+            "what was written before this proxy began?"
+        );
+        device.saw(Some(at(101)));
+        assert!(!device.may_lack_thin());
+        device.miss(at(102));
+        assert!(!device.may_lack_thin(), "a majority has that one");
+        device.miss_thin(at(103));
+        device.saw(Some(at(102)));
+        assert!(device.may_lack_thin() && !device.is_hoped());
+        device.saw(Some(at(104)));
+        assert!(!device.may_lack_thin() && device.is_hoped());
     }
 
     #[test]

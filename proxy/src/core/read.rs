@@ -87,11 +87,10 @@ pub async fn read(core: &Core, read: &Read<'_>, newest: bool) -> Outcome {
         .map(|peer| peer.record.freshness.is_hoped() && !peer.record.health.is_suspended(core.now_ms()))
         .collect();
     let change = &placement.change;
-    let plan = ReadPlan::new(&hopes, primaries.len(), placement.replicas, newest).after_a_ring_change(
-        &newcomers,
-        change.former.len(),
-        change.former_replicas,
-    );
+    let thin = primaries.iter().any(|peer| peer.record.freshness.may_lack_thin());
+    let plan = ReadPlan::new(&hopes, primaries.len(), placement.replicas, newest)
+        .after_thin_writes(thin)
+        .after_a_ring_change(&newcomers, change.former.len(), change.former_replicas);
     let mut gathered = gather(core, read, plan, primaries, true).await;
     match gathered.step {
         Step::Take(at) => take(core, read, &mut gathered, at).await,

@@ -73,8 +73,10 @@ enum Mode {
 pub struct ReadPlan {
     candidates: Vec<Candidate>,
     mode: Mode,
-    /// All primaries are waited for, not only a majority (`X-Newest`).
+    /// The newest of all is wanted (`X-Newest`): no fresh one is believed alone.
     newest: bool,
+    /// All primaries are waited for, not only a majority.
+    waits_for_all: bool,
     quorum: usize,
     /// Answers of devices that were primaries before the rings changed without which nothing is said to be missing.
     former_quorum: usize,
@@ -102,6 +104,7 @@ impl ReadPlan {
             candidates,
             mode: if one { Mode::OneFresh } else { Mode::Majority },
             newest,
+            waits_for_all: newest,
             quorum: quorum_size(replicas.min(primaries.len()).max(1)),
             former_quorum: 0,
             patience_over: false,
@@ -138,15 +141,25 @@ impl ReadPlan {
         self
     }
 
+    /// Some write is known to be on fewer primaries than a majority, because handoffs stood in: any two primaries may
+    /// both lack it, so that all are waited for, and a handoff is heard for each that fails.
+    pub fn after_thin_writes(mut self, any: bool) -> Self {
+        self.waits_for_all |= any;
+        self
+    }
+
     /// A plan that always asks a majority: for containers and accounts, whose rows arrive one replica at a time.
     pub fn majority(primaries: usize, handoffs: usize, replicas: usize) -> Self {
         Self::new(&vec![false; primaries], handoffs, replicas, false)
     }
 
-    /// A candidate answered; `fresh` when the answer itself proves that its device has missed nothing.
+    /// A candidate answered; `fresh` when the answer itself proves that its device has missed nothing. Of a device that
+    /// is not a primary that proves nothing: a write that all primaries took never came to it, and what it holds may be
+    /// what it kept for one of them before.
     pub fn heard(&mut self, candidate: usize, heard: Heard, fresh: bool) {
-        self.candidates[candidate].state = State::Heard(heard);
-        self.candidates[candidate].proved_fresh = fresh;
+        let candidate = &mut self.candidates[candidate];
+        candidate.state = State::Heard(heard);
+        candidate.proved_fresh = fresh && candidate.primary;
     }
 
     /// A candidate could not be reached, broke, or is not able to answer.
@@ -154,8 +167,8 @@ impl ReadPlan {
         self.candidates[candidate].state = State::Failed;
     }
 
-    /// The hedge delay passed without an answer: one more is asked. In majority mode, stand-ins and (for `X-Newest`)
-    /// slow primaries are no longer waited for once a majority has answered.
+    /// The hedge delay passed without an answer: one more is asked. In majority mode, stand-ins and (where all
+    /// are wanted) slow primaries are no longer waited for once a majority has answered.
     pub fn overdue(&mut self) {
         match self.mode {
             Mode::OneFresh => self.hedges += 1,
@@ -240,7 +253,7 @@ impl ReadPlan {
                 .filter(move |candidate| candidate.primary == primary);
             of.filter(|candidate| candidate.state == State::Asked).count()
         };
-        let waits_for_more = pending(false) > 0 || (self.newest && pending(true) > 0);
+        let waits_for_more = pending(false) > 0 || (self.waits_for_all && pending(true) > 0);
         let nothing_pending = pending(true) + pending(false) == 0;
         let former_heard = self.former_votes() >= self.former_quorum;
         let enough = !waits_for_more && former_heard;

@@ -169,14 +169,10 @@ impl<'a> Opening<'a> {
     async fn run(mut self) -> Result<Result<Opened, StatusCode>, Response> {
         let grace = Duration::from_millis(self.core.config.open_grace_ms);
         let mut attempts = FuturesUnordered::new();
-        for (slot, primary) in self
-            .placement
-            .primaries
-            .iter()
-            .enumerate()
-            .take(self.headers.len())
-        {
-            let stand_in = match self.core.is_passed_by(primary).await {
+        let primaries = self.placement.primaries.iter().take(self.headers.len());
+        let passed_by = join_all(primaries.map(|primary| self.core.is_passed_by(primary))).await;
+        for (slot, (primary, passed_by)) in self.placement.primaries.iter().zip(passed_by).enumerate() {
+            let stand_in = match passed_by {
                 true => self.handoffs.take(self.core, self.placement),
                 false => None,
             };
@@ -411,11 +407,7 @@ async fn commit(
             deadline = Some(Instant::now() + Duration::from_millis(core.config.post_quorum_timeout_ms));
         }
     }
-    for (slot, primary) in placement.primaries.iter().enumerate() {
-        if !delivered.get(slot).copied().unwrap_or(true) {
-            core.mark_missed(primary);
-        }
-    }
+    core.mark_undelivered(&placement, &delivered);
     // A client that has left needs no answer; the stragglers go on.
     let _ = decided.send(step);
     while finishing.next().await.is_some() {}

@@ -211,6 +211,40 @@ fn without_a_fresh_one_the_newest_of_a_majority_wins() {
 }
 
 #[test]
+fn a_fresh_handoff_proves_nothing() {
+    let told = [Stale(0, 5), Stale(1, 9), Failed(2), Fresh(3, 5)];
+    let (asked, step) = run([false; 3], false, &told);
+    assert_eq!((asked, step), (vec![0, 1, 2, 3], Step::Take(1)));
+    let told = [Failed(2), Fresh(3, 5)];
+    assert_eq!(
+        run([false; 3], false, &told).1,
+        Step::Wait,
+        "the primaries know better"
+    );
+}
+
+#[test]
+fn after_a_thin_write_two_primaries_are_not_enough() {
+    let mut plan = ReadPlan::new(&[false; 3], 2, 3, false).after_thin_writes(true);
+    while plan.next() != Step::Wait {}
+    plan.heard(0, Heard::Missing(None), false);
+    plan.heard(1, Heard::Missing(None), false);
+    assert_eq!(plan.next(), Step::Wait, "the third may have it");
+    plan.failed(2);
+    assert_eq!(
+        plan.next(),
+        Step::Ask {
+            candidate: 3,
+            whole: false
+        },
+        "or the handoff that stood in"
+    );
+    assert_eq!(plan.next(), Step::Wait);
+    plan.heard(3, Heard::Found(Timestamp::from_secs(5)), false);
+    assert_eq!(plan.next(), Step::Take(3));
+}
+
+#[test]
 fn newest_waits_for_all_primaries() {
     for (name, told, step) in [
         ("two of three", &[Fresh(0, 5), Fresh(1, 5)][..], Step::Wait),
