@@ -133,15 +133,6 @@ impl StorageNode {
             }
         }
 
-        let object = ObjectServer::new(
-            ObjectServerConfig {
-                settings: storage.object_server.clone(),
-                ..ObjectServerConfig::new(salt.clone(), policies.clone())
-            },
-            devices.clone(),
-            client.clone(),
-            clock.clone(),
-        );
         let container = ContainerServer::new(
             storage.container_server.clone(),
             devices.clone(),
@@ -150,6 +141,16 @@ impl StorageNode {
             clock.clone(),
             salt.clone(),
             policies.clone(),
+        );
+        let object = ObjectServer::new(
+            ObjectServerConfig {
+                settings: storage.object_server.clone(),
+                ..ObjectServerConfig::new(salt.clone(), policies.clone())
+            },
+            devices.clone(),
+            client.clone(),
+            clock.clone(),
+            Some(container.clone()),
         );
         let account = AccountServer::new(
             storage.account_server.clone(),

@@ -5,14 +5,14 @@ use crate::request::text;
 use crate::server::Call;
 use futures_util::future::join_all;
 use http::HeaderMap;
-use martlet_node_client::{NodeClient, send_update};
+use martlet_node_client::{Node, NodeClient, send_update};
 use martlet_protocol::policy::PolicyIndex;
 use martlet_protocol::record::{ObjectData, ObjectRecord};
 use martlet_protocol::update::{Update, UpdateOp, UpdateTarget};
 use martlet_protocol::{header, percent};
 use martlet_service::headers;
-use martlet_storage::{Device, OutboxId};
-use std::sync::{Arc, OnceLock};
+use martlet_storage::{Device, Owed, OwedRow, RowsHere};
+use std::sync::Arc;
 use std::time::Duration;
 
 /// Overrides a Swift proxy sends beside the object (erasure coding, footers)...
@@ -203,46 +203,57 @@ fn apply_overrides<'m>(
     }
 }
 
-/// What storage made of the record, once it has: the row that is owed.
-pub(crate) struct Owed(Arc<OnceLock<Update>>);
-
-/// What storage calls with the record as it commits it, and where the row can be found afterwards.
-pub(crate) fn compose(
-    destination: Option<Destination>,
-) -> (
-    impl FnOnce(&ObjectRecord) -> Option<Update> + Send + 'static,
-    Owed,
-) {
-    let slot = Arc::new(OnceLock::new());
-    let owed = Owed(slot.clone());
-    let compose = move |record: &ObjectRecord| {
-        let update = destination?.update(record);
-        // The slot is new and this runs once: it cannot be taken.
-        let _ = slot.set(update.clone());
-        Some(update)
-    };
-    (compose, owed)
-}
-
-/// Sends rows to container servers.
+/// Composes rows, and sends them to container servers.
 #[derive(Clone)]
 pub(crate) struct Updates {
     client: NodeClient,
     timeout: Duration,
+    here: Option<Arc<dyn RowsHere>>,
 }
 
 impl Updates {
-    pub fn new(client: NodeClient, timeout: Duration) -> Self {
-        Updates { client, timeout }
+    /// `here` composes rows for containers on the object's own device; without it all rows are sent.
+    pub fn new(client: NodeClient, timeout: Duration, here: Option<Arc<dyn RowsHere>>) -> Self {
+        Updates {
+            client,
+            timeout,
+            here,
+        }
+    }
+
+    /// What storage calls with the record as it commits it on the device of this name.
+    pub fn compose(
+        &self,
+        device: &str,
+        destination: Option<Destination>,
+    ) -> impl FnOnce(&ObjectRecord) -> Option<OwedRow> + Send + 'static {
+        let here = self.here.clone();
+        let is_here = |target: &&UpdateTarget| {
+            target.device == device
+                && self
+                    .client
+                    .is_local(&Node::at(&target.ip, target.port, &target.device))
+        };
+        let target = destination
+            .iter()
+            .flat_map(|destination| &destination.targets)
+            .find(is_here)
+            .cloned();
+        move |record: &ObjectRecord| {
+            let update = destination?.update(record);
+            let here = here.zip(target);
+            let here = here.and_then(|(here, target)| here.row_here(&update, &target));
+            Some(OwedRow { update, here })
+        }
     }
 
     /// Sends a committed row to all its targets at once and takes what was acknowledged out of the outbox. What is not
     /// acknowledged within the time stays there for the updater.
-    pub async fn deliver(&self, device: &Device, outbox: Option<OutboxId>, owed: Owed) {
-        let (Some(id), Some(update)) = (outbox, owed.0.get()) else {
+    pub async fn deliver(&self, device: &Device, owed: Option<Owed>) {
+        let Some(Owed { id, update }) = owed else {
             return;
         };
-        let sends = update.targets.iter().map(|target| self.send(update, target));
+        let sends = update.targets.iter().map(|target| self.send(&update, target));
         let acknowledged = join_all(sends).await;
         if acknowledged.iter().all(|acknowledged| *acknowledged) {
             metrics::counter!("martlet_object_server_container_updates_total", "outcome" => "sent")
@@ -256,10 +267,8 @@ impl Updates {
             let waiting = pairs
                 .filter(|(_, acknowledged)| !**acknowledged)
                 .map(|(target, _)| target.clone());
-            let rest = Update {
-                targets: waiting.collect(),
-                ..update.clone()
-            };
+            let targets = waiting.collect();
+            let rest = Update { targets, ..update };
             if let Err(error) = device.outbox_replace(id, rest).await {
                 // The whole entry stays: a target that has the row hears of it again, which does no harm.
                 tracing::debug!(%error, "outbox entry not narrowed to the targets that still wait");

@@ -1,6 +1,6 @@
 //! DELETE: a tombstone takes the object's place, and tells late writes and other copies when it went.
 
-use crate::container_update::{self, Destination};
+use crate::container_update::Destination;
 use crate::errors::Refusal;
 use crate::request;
 use crate::run_to_end::RunToEnd;
@@ -22,13 +22,13 @@ pub(crate) async fn delete(call: &Call<'_>) -> Result<Response, Refusal> {
         timestamp,
         if_delete_at,
     };
-    let (container_row, owed) = container_update::compose(Destination::parse(call)?);
     let (device, policy, hash) = (call.device.clone(), address.policy, address.hash);
     let updates = call.server.updates.clone();
+    let container_row = updates.compose(&address.device, Destination::parse(call)?);
     let commit = async move {
         match device.delete_object(policy, hash, object, container_row).await? {
             DeleteOutcome::Deleted { previous, outbox } => {
-                updates.deliver(&device, outbox, owed).await;
+                updates.deliver(&device, outbox).await;
                 // An expired object was already gone to clients; the expirer, who names the expiry, wants to know
                 // that it was this call that removed it.
                 let was_gone = previous.is_expired(timestamp) && if_delete_at.is_none();
@@ -40,7 +40,7 @@ pub(crate) async fn delete(call: &Call<'_>) -> Result<Response, Refusal> {
                 Ok(answer(status, timestamp, previous.content_type()))
             }
             DeleteOutcome::NotFound { tombstone, outbox } => {
-                updates.deliver(&device, outbox, owed).await;
+                updates.deliver(&device, outbox).await;
                 let newest = tombstone.map_or(timestamp, |known| known.max(timestamp));
                 Ok(answer(StatusCode::NOT_FOUND, newest, ""))
             }

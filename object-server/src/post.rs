@@ -1,6 +1,6 @@
 //! POST: new metadata over old data. What belongs to the data (sysmeta, the mark of a static large object) stays.
 
-use crate::container_update::{self, Destination};
+use crate::container_update::Destination;
 use crate::errors::Refusal;
 use crate::request::{self, text};
 use crate::run_to_end::RunToEnd;
@@ -21,7 +21,8 @@ pub(crate) async fn post(call: &Call<'_>) -> Result<Response, Refusal> {
         delete_at: request::post_delete_at(map, timestamp)?,
         content_type: content_type(map, timestamp)?,
     };
-    let (container_row, owed) = container_update::compose(Destination::parse(call)?);
+    let updates = call.server.updates.clone();
+    let container_row = updates.compose(&call.address.device, Destination::parse(call)?);
     let (device, policy, hash) = (call.device.clone(), call.address.policy, call.address.hash);
     if !request::opens_expired(map)
         && let Some(record) = device.read_object(policy, hash).await?
@@ -29,11 +30,10 @@ pub(crate) async fn post(call: &Call<'_>) -> Result<Response, Refusal> {
     {
         return Err(Refusal::not_found(None));
     }
-    let updates = call.server.updates.clone();
     let commit = async move {
         match device.post_object(policy, hash, meta, container_row).await? {
             PostOutcome::Stored { record, outbox } => {
-                updates.deliver(&device, outbox, owed).await;
+                updates.deliver(&device, outbox).await;
                 Ok(accepted(&record))
             }
             PostOutcome::NotFound { tombstone } => Err(Refusal::not_found(tombstone)),

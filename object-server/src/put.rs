@@ -10,7 +10,7 @@
 //! 5. The row goes to the container server at once. If that fails it stays in the outbox, and the answer is 201 anyway:
 //!    the object is durable and the row will come.
 
-use crate::container_update::{self, Destination};
+use crate::container_update::Destination;
 use crate::errors::Refusal;
 use crate::receive::{self, Bounds, EtagSource, Received};
 use crate::request::{self, text};
@@ -185,15 +185,15 @@ async fn commit(
         if_none_match_star: intent.conditions.if_none_match_star(),
     };
     let (device, policy, hash) = (call.device.clone(), address.policy, address.hash);
-    let (container_row, owed) = container_update::compose(intent.container);
     let updates = call.server.updates.clone();
+    let container_row = updates.compose(&address.device, intent.container);
     let commit = async move {
         match device
             .put_object(policy, hash, object, writer, container_row)
             .await?
         {
             PutOutcome::Stored { outbox } => {
-                updates.deliver(&device, outbox, owed).await;
+                updates.deliver(&device, outbox).await;
                 Ok(())
             }
             PutOutcome::Conflict { existing } => Err(Refusal::conflict(existing)),

@@ -12,7 +12,7 @@ use martlet_node_client::NodeClient;
 use martlet_protocol::header;
 use martlet_service::logging::RequestLine;
 use martlet_service::{Body, BoxFuture, Clock, Handler, Request, Response, Tasks, headers, respond};
-use martlet_storage::{Device, DeviceSet};
+use martlet_storage::{Device, DeviceSet, RowsHere};
 use std::collections::HashMap;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
@@ -43,17 +43,19 @@ pub(crate) struct Call<'r> {
 }
 
 impl ObjectServer {
+    /// `rows_here` composes the rows of containers that are on an object's own device; see [`RowsHere`].
     pub fn new(
         config: ObjectServerConfig,
         devices: DeviceSet,
         client: NodeClient,
         clock: Clock,
+        rows_here: Option<Arc<dyn RowsHere>>,
     ) -> Arc<Self> {
         let timeout = Duration::from_millis(config.settings.container_update_timeout_ms);
         let seat = |name: String| (name, Semaphore::new(config.settings.max_requests_per_device));
         Arc::new(ObjectServer {
             kept: KeptHeaders::new(&config),
-            updates: Updates::new(client, timeout),
+            updates: Updates::new(client, timeout, rows_here),
             clock,
             tasks: Tasks::new(),
             seats: devices.names().into_iter().map(seat).collect(),

@@ -15,7 +15,7 @@ use martlet_protocol::record::ObjectRecord;
 use martlet_protocol::timestamp::Timestamp;
 use martlet_protocol::update::{Update, UpdateOp, UpdateTarget};
 use martlet_service::Clock;
-use martlet_storage::{DeleteObject, DeleteOutcome, Device, DeviceSet, StorageError};
+use martlet_storage::{DeleteObject, DeleteOutcome, Device, DeviceSet, OwedRow, StorageError};
 use serde::Serialize;
 use std::sync::Arc;
 
@@ -165,7 +165,7 @@ impl Expirer {
             if_delete_at: Some(at),
         };
         match device
-            .delete_object(policy, hash, delete, move |_| update)
+            .delete_object(policy, hash, delete, move |_| update.map(OwedRow::from))
             .await?
         {
             DeleteOutcome::Deleted { .. } => Ok(true),

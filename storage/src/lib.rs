@@ -36,7 +36,7 @@ pub use device::Device;
 pub use error::{OpenError, StorageError, Unavailable};
 pub use graves::{Buried, Grave, GravesPage, Stray};
 pub use object::{DeleteObject, DeleteOutcome, OpenObject, PostOutcome, PutObject, PutOutcome};
-pub use outbox::OutboxId;
+pub use outbox::{AccountRow, OutboxId, Owed, OwedRow, RowHere, RowsHere};
 pub use set::DeviceSet;
 
 /// What every operation of this room answers.

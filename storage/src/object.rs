@@ -1,7 +1,7 @@
 //! What callers say about objects, and what they hear back.
 
 use crate::body::BodyReader;
-use crate::outbox::OutboxId;
+use crate::outbox::Owed;
 use martlet_protocol::record::{Metadata, ObjectRecord};
 use martlet_protocol::timestamp::Timestamp;
 
@@ -26,7 +26,7 @@ pub struct PutObject {
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum PutOutcome {
     Stored {
-        outbox: Option<OutboxId>,
+        outbox: Option<Owed>,
     },
     /// Data or a tombstone as new or newer is there.
     Conflict {
@@ -41,7 +41,7 @@ pub enum PutOutcome {
 pub enum PostOutcome {
     Stored {
         record: Box<ObjectRecord>,
-        outbox: Option<OutboxId>,
+        outbox: Option<Owed>,
     },
     NotFound {
         tombstone: Option<Timestamp>,
@@ -69,12 +69,12 @@ pub enum DeleteOutcome {
     /// A tombstone took the object's place.
     Deleted {
         previous: Box<ObjectRecord>,
-        outbox: Option<OutboxId>,
+        outbox: Option<Owed>,
     },
     /// No object was there; a tombstone is there now. `tombstone` is the one that was there before.
     NotFound {
         tombstone: Option<Timestamp>,
-        outbox: Option<OutboxId>,
+        outbox: Option<Owed>,
     },
     /// Data as new or newer is there.
     Conflict {

@@ -4,10 +4,10 @@ use bytes::Bytes;
 use martlet_protocol::hash::PathHash;
 use martlet_protocol::listing::ListingQuery;
 use martlet_protocol::policy::PolicyIndex;
-use martlet_protocol::record::{ObjectMeta, ObjectRecord};
+use martlet_protocol::record::{ContainerRecord, ObjectMeta, ObjectRecord};
 use martlet_protocol::row::{ListingEntry, ObjectRow};
 use martlet_protocol::timestamp::Timestamp;
-use martlet_protocol::update::{Update, UpdateOp};
+use martlet_protocol::update::{Update, UpdateOp, UpdateTarget};
 use martlet_storage::*;
 use std::collections::BTreeMap;
 use std::fs;
@@ -441,7 +441,7 @@ fn the_outbox_holds_what_is_owed_until_it_is_acknowledged() {
     let device = open(folder.path());
     let update = |coalesce| {
         move |record: &ObjectRecord| {
-            Some(Update {
+            let update = Update {
                 account: record.account.clone(),
                 container: record.container.clone(),
                 object: None,
@@ -449,7 +449,8 @@ fn the_outbox_holds_what_is_owed_until_it_is_acknowledged() {
                 targets: vec![],
                 headers: vec![("x-timestamp".into(), record.timestamp.normal())],
                 coalesce,
-            })
+            };
+            Some(update.into())
         }
     };
     run(async {
@@ -460,7 +461,7 @@ fn the_outbox_holds_what_is_owed_until_it_is_acknowledged() {
                 .put_object(POLICY, hash(1), put_of(secs), writer, update(coalesce))
                 .await;
             match stored.unwrap() {
-                PutOutcome::Stored { outbox: Some(id) } => ids.push(id),
+                PutOutcome::Stored { outbox: Some(owed) } => ids.push(owed.id),
                 other => panic!("{other:?}"),
             }
         }
@@ -523,6 +524,105 @@ fn create() -> PutContainer {
         default_policy: POLICY,
         metadata: vec![],
     }
+}
+
+#[test]
+fn the_row_of_a_container_that_is_here_is_committed_with_the_object() {
+    let folder = tempfile::tempdir().unwrap();
+    let device = open(folder.path());
+    let target = |device: &str| UpdateTarget {
+        ip: "127.0.0.1".into(),
+        port: 6200,
+        device: device.into(),
+        partition: 1,
+    };
+    let owed_row = move |targets: Vec<UpdateTarget>, secs: u64| {
+        move |record: &ObjectRecord| {
+            let update = Update {
+                account: record.account.clone(),
+                container: record.container.clone(),
+                object: Some(record.object.clone()),
+                op: UpdateOp::Put,
+                targets,
+                headers: vec![],
+                coalesce: false,
+            };
+            let mut row = row(&mut Random(secs), record.object.clone());
+            (row.timestamp, row.deleted, row.size) = (at(secs), false, secs);
+            let account_row = |record: &ContainerRecord| {
+                let mut report = Update {
+                    account: record.account.clone(),
+                    container: record.container.clone(),
+                    object: None,
+                    op: UpdateOp::Put,
+                    targets: vec![],
+                    headers: vec![],
+                    coalesce: true,
+                };
+                report
+                    .headers
+                    .push(("bytes".into(), record.bytes_used().to_string()));
+                Some(report)
+            };
+            let here = Some(RowHere {
+                target: target("d1"),
+                container: hash(9),
+                row: Row::Object(row),
+                create: None,
+                account_row: Box::new(account_row),
+            });
+            Some(OwedRow { update, here })
+        }
+    };
+    let put = async |secs: u64, targets: Vec<UpdateTarget>| {
+        let writer = device.begin_body(None).await.unwrap();
+        let stored = device
+            .put_object(POLICY, hash(1), put_of(secs), writer, owed_row(targets, secs))
+            .await;
+        match stored.unwrap() {
+            PutOutcome::Stored { outbox } => outbox.map(|owed| owed.update.targets),
+            other => panic!("{other:?}"),
+        }
+    };
+    run(async {
+        let both = || vec![target("d1"), target("d2")];
+        assert_eq!(
+            put(1, both()).await,
+            Some(both()),
+            "the container is not here yet: both are owed"
+        );
+        device
+            .put_container(Space::Containers, hash(9), create(), |_| None)
+            .await
+            .unwrap();
+        assert_eq!(put(5, both()).await, Some(vec![target("d2")]));
+        assert_eq!(put(7, vec![target("d1")]).await, None, "nobody else is owed");
+        let record = device
+            .container(Space::Containers, hash(9))
+            .await
+            .unwrap()
+            .unwrap();
+        assert_eq!((record.object_count(), record.bytes_used()), (1, 7));
+        let owed = device.outbox(None, 10).await.unwrap();
+        let shown: Vec<_> = owed
+            .iter()
+            .map(|(_, update)| (update.object.is_some(), update.targets.len()))
+            .collect();
+        assert_eq!(
+            shown,
+            [(true, 2), (true, 1), (false, 0)],
+            "rows to send, and what the account is owed"
+        );
+        assert_eq!(owed[2].1.headers, [("bytes".to_owned(), "7".to_owned())]);
+        // Older than what is here: neither object nor row.
+        let writer = device.begin_body(None).await.unwrap();
+        let late = device
+            .put_object(POLICY, hash(1), put_of(6), writer, owed_row(both(), 6))
+            .await;
+        assert_eq!(late.unwrap(), PutOutcome::Conflict { existing: at(7) });
+        assert_eq!(device.outbox(None, 10).await.unwrap().len(), 3);
+        device.close().await;
+    });
 }
 
 #[test]

@@ -16,7 +16,7 @@ use http::Method;
 use http::request::Parts;
 use martlet_node_client::NodeClient;
 use martlet_protocol::hash::{HashSalt, PathHash};
-use martlet_protocol::name::{AccountName, ContainerName};
+use martlet_protocol::name::{AccountName, ContainerName, ObjectName};
 use martlet_protocol::policy::Policies;
 use martlet_service::{BoxFuture, Clock, Handler, Request, Response};
 use martlet_storage::{Device, DeviceSet};
@@ -63,18 +63,8 @@ impl ContainerServer {
     }
 
     async fn route(&self, head: &Parts) -> Result<Response, Refusal> {
-        let path = BackendPath::parse(head.uri.path())?;
-        let container = path
-            .container
-            .ok_or_else(|| Refusal::BadRequest("Container is required".into()))?;
-        let hash = self.salt.hash(&path.account, Some(&container), None);
-        let at = Addressed {
-            device: path.device,
-            account: path.account,
-            container,
-            hash,
-        };
-        match (&head.method, path.object) {
+        let (at, object) = self.addressed(BackendPath::parse(head.uri.path())?)?;
+        match (&head.method, object) {
             (&Method::PUT, Some(object)) => self.put_row(head, &at, object).await,
             (&Method::DELETE, Some(object)) => self.delete_row(head, &at, object).await,
             (&Method::PUT, None) => self.put_container(head, &at).await,
@@ -85,6 +75,21 @@ impl ContainerServer {
             (&Method::GET, _) => self.get_container(head, &at).await,
             _ => Err(Refusal::MethodNotAllowed),
         }
+    }
+
+    /// The container of a path, and the object whose row it is about.
+    fn addressed(&self, path: BackendPath) -> Result<(Addressed, Option<ObjectName>), Refusal> {
+        let container = path
+            .container
+            .ok_or_else(|| Refusal::BadRequest("Container is required".into()))?;
+        let hash = self.salt.hash(&path.account, Some(&container), None);
+        let at = Addressed {
+            device: path.device,
+            account: path.account,
+            container,
+            hash,
+        };
+        Ok((at, path.object))
     }
 
     fn device(&self, at: &Addressed) -> Result<Device, Refusal> {

@@ -3,17 +3,19 @@
 use super::{Addressed, ContainerServer};
 use crate::account_update::Caller;
 use crate::errors::Refusal;
-use crate::request;
+use crate::request::{self, BackendPath};
 use http::request::Parts;
 use http::{HeaderMap, StatusCode};
+use martlet_node_client::update_request;
 use martlet_protocol::header;
 use martlet_protocol::name::ObjectName;
 use martlet_protocol::policy::PolicyIndex;
 use martlet_protocol::record::ContainerRecord;
 use martlet_protocol::row::ObjectRow;
 use martlet_protocol::timestamp::Timestamp;
+use martlet_protocol::update::{Update, UpdateOp, UpdateTarget};
 use martlet_service::{Response, headers, respond};
-use martlet_storage::{PutContainer, Row, RowsOutcome, Space};
+use martlet_storage::{PutContainer, Row, RowHere, RowsHere, RowsOutcome, Space};
 
 /// Overrides whether a row may create its container.
 const AUTO_CREATE: &str = "x-backend-auto-create";
@@ -26,9 +28,13 @@ impl ContainerServer {
         at: &Addressed,
         object: ObjectName,
     ) -> Result<Response, Refusal> {
-        let sent = &head.headers;
+        let row = self.living_row(&head.headers, object)?;
+        self.store_row(at, &head.headers, row, StatusCode::CREATED).await
+    }
+
+    fn living_row(&self, sent: &HeaderMap, object: ObjectName) -> Result<ObjectRow, Refusal> {
         let timestamp = request::timestamp(sent)?;
-        let row = ObjectRow {
+        Ok(ObjectRow {
             name: object.into(),
             timestamp,
             deleted: false,
@@ -39,8 +45,7 @@ impl ContainerServer {
                 .unwrap_or(timestamp),
             meta_timestamp: request::optional_timestamp(sent, header::X_META_TIMESTAMP)?.unwrap_or(timestamp),
             policy: request::policy(sent, &self.policies)?.unwrap_or_default(),
-        };
-        self.store_row(at, sent, row, StatusCode::CREATED).await
+        })
     }
 
     /// 204, or 404 when the container was never here. A row that was never here becomes a tombstone all the same: the
@@ -51,9 +56,14 @@ impl ContainerServer {
         at: &Addressed,
         object: ObjectName,
     ) -> Result<Response, Refusal> {
-        let sent = &head.headers;
+        let row = self.deleted_row(&head.headers, object)?;
+        self.store_row(at, &head.headers, row, StatusCode::NO_CONTENT)
+            .await
+    }
+
+    fn deleted_row(&self, sent: &HeaderMap, object: ObjectName) -> Result<ObjectRow, Refusal> {
         let timestamp = request::timestamp(sent)?;
-        let row = ObjectRow {
+        Ok(ObjectRow {
             name: object.into(),
             timestamp,
             deleted: true,
@@ -63,8 +73,7 @@ impl ContainerServer {
             content_type_timestamp: timestamp,
             meta_timestamp: timestamp,
             policy: request::policy(sent, &self.policies)?.unwrap_or_default(),
-        };
-        self.store_row(at, sent, row, StatusCode::NO_CONTENT).await
+        })
     }
 
     async fn store_row(
@@ -89,12 +98,42 @@ impl ContainerServer {
         }
     }
 
+    /// The same for a row that is committed with its object, because the container's replica is on the object's device.
+    fn compose_here(&self, update: &Update, target: &UpdateTarget) -> Result<RowHere, Refusal> {
+        let request = update_request(update, target, "object-server");
+        let path = BackendPath::parse(&format!("/{}{}", target.device, request.path))?;
+        let (at, object) = self.addressed(path)?;
+        let object = object.ok_or_else(Refusal::missing)?;
+        let sent = &request.headers;
+        let row = match update.op {
+            UpdateOp::Put => self.living_row(sent, object)?,
+            UpdateOp::Delete => self.deleted_row(sent, object)?,
+        };
+        let create = self
+            .may_create(&at, sent)
+            .then(|| created_by_row(&at, row.timestamp, row.policy));
+        let (updates, caller) = (self.updates.clone(), Caller::of_row(sent));
+        Ok(RowHere {
+            target: target.clone(),
+            container: at.hash,
+            row: Row::Object(row),
+            create,
+            account_row: Box::new(move |record| updates.compose(record, &caller)),
+        })
+    }
+
     /// Only containers of the cluster's own accounts come into being by a row, unless the caller says otherwise.
     fn may_create(&self, at: &Addressed, sent: &HeaderMap) -> bool {
         if sent.contains_key(AUTO_CREATE) {
             return headers::is_true(sent, AUTO_CREATE);
         }
         at.account.starts_with(&self.config.auto_create_account_prefix)
+    }
+}
+
+impl RowsHere for ContainerServer {
+    fn row_here(&self, update: &Update, target: &UpdateTarget) -> Option<RowHere> {
+        self.compose_here(update, target).ok()
     }
 }
 

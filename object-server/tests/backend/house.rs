@@ -108,7 +108,7 @@ impl House {
         let clock = Clock::manual(Timestamp::from_secs(1_000_000));
         let mut config = ObjectServerConfig::new(salt(), Policies::single("gold"));
         change(&mut config);
-        let server = ObjectServer::new(config, devices, client, clock.clone());
+        let server = ObjectServer::new(config, devices, client, clock.clone(), None);
         House {
             server,
             device,

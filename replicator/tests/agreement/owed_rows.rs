@@ -44,7 +44,7 @@ async fn owe(cluster: &Cluster, object: &str, timestamp: Timestamp, targets: Vec
     let hash = cluster.hash(object);
     cluster
         .device(0)
-        .delete_object(POLICY, hash, delete, move |_| Some(update))
+        .delete_object(POLICY, hash, delete, move |_| Some(update.into()))
         .await
         .unwrap();
 }

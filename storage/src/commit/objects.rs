@@ -9,12 +9,12 @@ use crate::container::Space;
 use crate::error::StorageError;
 use crate::index::Family;
 use crate::object::{DeleteObject, DeleteOutcome, PostOutcome, PutObject, PutOutcome};
+use crate::outbox::OwedRow;
 use bytes::Bytes;
 use martlet_protocol::hash::PathHash;
 use martlet_protocol::policy::PolicyIndex;
 use martlet_protocol::record::{ObjectData, ObjectMeta, ObjectRecord};
 use martlet_protocol::timestamp::Timestamp;
-use martlet_protocol::update::Update;
 
 /// Which object an operation is about.
 #[derive(Clone, Copy, Debug)]
@@ -49,7 +49,7 @@ impl Batch<'_> {
         at: ObjectKey,
         put: PutObject,
         body: FinishedBody,
-        outbox: impl FnOnce(&ObjectRecord) -> Option<Update>,
+        outbox: impl FnOnce(&ObjectRecord) -> Option<OwedRow>,
     ) -> Result<PutOutcome, StorageError> {
         let old = self.object(at)?;
         if let Some(old) = &old {
@@ -88,7 +88,7 @@ impl Batch<'_> {
         let update = outbox(&record);
         self.replace_object(at, old, Some(StoredObject { record, location }), Some(body));
         Ok(PutOutcome::Stored {
-            outbox: update.map(|update| self.add_to_outbox(&update)),
+            outbox: update.and_then(|row| self.owe_row(row)),
         })
     }
 
@@ -96,7 +96,7 @@ impl Batch<'_> {
         &mut self,
         at: ObjectKey,
         meta: ObjectMeta,
-        outbox: impl FnOnce(&ObjectRecord) -> Option<Update>,
+        outbox: impl FnOnce(&ObjectRecord) -> Option<OwedRow>,
     ) -> Result<PostOutcome, StorageError> {
         let Some(old) = self.object(at)? else {
             return Ok(PostOutcome::NotFound { tombstone: None });
@@ -117,7 +117,7 @@ impl Batch<'_> {
         self.replace_object(at, Some(old), Some(new), None);
         Ok(PostOutcome::Stored {
             record: Box::new(record),
-            outbox: update.map(|update| self.add_to_outbox(&update)),
+            outbox: update.and_then(|row| self.owe_row(row)),
         })
     }
 
@@ -125,7 +125,7 @@ impl Batch<'_> {
         &mut self,
         at: ObjectKey,
         delete: DeleteObject,
-        outbox: impl FnOnce(&ObjectRecord) -> Option<Update>,
+        outbox: impl FnOnce(&ObjectRecord) -> Option<OwedRow>,
     ) -> Result<DeleteOutcome, StorageError> {
         let old = self.object(at)?;
         let tombstone = ObjectRecord {
@@ -164,7 +164,7 @@ impl Batch<'_> {
             location: Location::Nowhere,
         };
         self.replace_object(at, old, Some(new), None);
-        let outbox = update.map(|update| self.add_to_outbox(&update));
+        let outbox = update.and_then(|row| self.owe_row(row));
         Ok(match previous {
             Some(previous) => DeleteOutcome::Deleted { previous, outbox },
             None => DeleteOutcome::NotFound {

@@ -1,14 +1,39 @@
 //! Updates that are owed: queued by sequence, or one per row when only the newest counts.
 
 use super::batch::Batch;
+use super::containers::ContainerKey;
 use crate::codec::fingerprint::Fingerprint;
 use crate::codec::{keys, update};
+use crate::container::{RowsOutcome, Space};
 use crate::error::StorageError;
 use crate::index::Family;
-use crate::outbox::OutboxId;
+use crate::outbox::{OutboxId, Owed, OwedRow, RowHere};
 use martlet_protocol::update::Update;
 
 impl Batch<'_> {
+    /// Gives an object's row to the container that is here, and owes it to the others from this batch on. `None`: nobody
+    /// else is owed anything.
+    pub(crate) fn owe_row(&mut self, owed: OwedRow) -> Option<Owed> {
+        let OwedRow { mut update, here } = owed;
+        if let Some(here) = here {
+            let target = here.target.clone();
+            // A container that is not here or cannot be read keeps no object from being stored: the row stays owed.
+            if matches!(self.put_row_here(here), Ok(RowsOutcome::Stored)) {
+                update.targets.retain(|owed| *owed != target);
+                if update.targets.is_empty() {
+                    return None;
+                }
+            }
+        }
+        let id = self.add_to_outbox(&update);
+        Some(Owed { id, update })
+    }
+
+    fn put_row_here(&mut self, here: RowHere) -> Result<RowsOutcome, StorageError> {
+        let at = ContainerKey::new(Space::Containers, here.container)?;
+        self.put_rows(at, vec![here.row], here.create, here.account_row)
+    }
+
     /// Owes `update` from this batch on.
     pub(crate) fn add_to_outbox(&mut self, update: &Update) -> OutboxId {
         let version = self.next_sequence();

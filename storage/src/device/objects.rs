@@ -13,13 +13,13 @@ use crate::commit::{Kind, Slot};
 use crate::error::StorageError;
 use crate::index::{Family, ReadFailure, Tier};
 use crate::object::{DeleteObject, DeleteOutcome, OpenObject, PostOutcome, PutObject, PutOutcome};
+use crate::outbox::OwedRow;
 use crate::pool;
 use bytes::Bytes;
 use martlet_protocol::hash::PathHash;
 use martlet_protocol::policy::PolicyIndex;
 use martlet_protocol::record::{ObjectMeta, ObjectRecord};
 use martlet_protocol::timestamp::Timestamp;
-use martlet_protocol::update::Update;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
 
@@ -166,14 +166,14 @@ impl Device {
     }
 
     /// Stores an object. `outbox` composes what is owed to the container from the record as it will stand; both become
-    /// durable in one batch.
+    /// durable in one batch, and with them the row itself where the container is here.
     pub async fn put_object(
         &self,
         policy: PolicyIndex,
         hash: PathHash,
         put: PutObject,
         body: BodyWriter,
-        outbox: impl FnOnce(&ObjectRecord) -> Option<Update> + Send + 'static,
+        outbox: impl FnOnce(&ObjectRecord) -> Option<OwedRow> + Send + 'static,
     ) -> Result<PutOutcome, StorageError> {
         let at = ObjectKey { policy, hash };
         let (slot, body) = self.finish_body(at, body).await?;
@@ -192,7 +192,7 @@ impl Device {
         policy: PolicyIndex,
         hash: PathHash,
         meta: ObjectMeta,
-        outbox: impl FnOnce(&ObjectRecord) -> Option<Update> + Send + 'static,
+        outbox: impl FnOnce(&ObjectRecord) -> Option<OwedRow> + Send + 'static,
     ) -> Result<PostOutcome, StorageError> {
         let at = ObjectKey { policy, hash };
         let commits = &self.shared.commits;
@@ -211,7 +211,7 @@ impl Device {
         policy: PolicyIndex,
         hash: PathHash,
         delete: DeleteObject,
-        outbox: impl FnOnce(&ObjectRecord) -> Option<Update> + Send + 'static,
+        outbox: impl FnOnce(&ObjectRecord) -> Option<OwedRow> + Send + 'static,
     ) -> Result<DeleteOutcome, StorageError> {
         let at = ObjectKey { policy, hash };
         let commits = &self.shared.commits;
