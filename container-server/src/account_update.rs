@@ -5,6 +5,7 @@
 
 use crate::errors::Refusal;
 use crate::front::trans_id;
+use crate::request::Fields;
 use futures_util::future::join_all;
 use http::{HeaderMap, StatusCode};
 use martlet_node_client::{NodeClient, send_update};
@@ -49,11 +50,11 @@ impl Caller {
     }
 
     /// Of a request that names nobody: a row of an object.
-    pub fn of_row(request: &HeaderMap) -> Self {
+    pub fn of_row(row: &(impl Fields + ?Sized)) -> Self {
         Caller {
             named: Vec::new(),
             overrides_deleted: false,
-            trans_id: trans_id(request).to_owned(),
+            trans_id: row.utf8(header::X_TRANS_ID).unwrap_or("-").to_owned(),
         }
     }
 }

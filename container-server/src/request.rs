@@ -1,7 +1,7 @@
 //! Reads a backend request strictly: its path, timestamp and policy. Whatever is wrong becomes a refusal, never a panic.
 
 use crate::errors::Refusal;
-use http::HeaderMap;
+use http::{HeaderMap, HeaderValue};
 use martlet_protocol::header;
 use martlet_protocol::name::{AccountName, ContainerName, NameError, ObjectName};
 use martlet_protocol::percent;
@@ -69,6 +69,12 @@ impl BackendPath {
         Self::checked(device, account, container, object)
     }
 
+    /// The path of an object's row, from names as they are.
+    pub fn of_row(device: &str, account: &str, container: &str, object: &str) -> Result<Self, Refusal> {
+        let (account, container) = (AccountName::new(account)?, ContainerName::new(container)?);
+        Self::checked(device, account, Some(container), Some(ObjectName::new(object)?))
+    }
+
     /// Names with the reserved byte begin with it, as in Swift. Containers of the cluster's own, and all containers of
     /// accounts of its own, take objects of any name: there the cluster alone chooses names (an S3 upload session is
     /// called `key NUL upload id`). Users' containers take none with the reserved byte.
@@ -108,6 +114,35 @@ impl From<NameError> for Refusal {
     }
 }
 
+/// What a request says in named fields: the headers of one that was sent, or those that a row would be sent with.
+pub trait Fields {
+    /// The first value of a name, which is given in lower case.
+    fn value(&self, name: &str) -> Option<&[u8]>;
+
+    /// The same as UTF-8.
+    fn utf8(&self, name: &str) -> Option<&str> {
+        self.value(name).and_then(|value| std::str::from_utf8(value).ok())
+    }
+
+    fn is_true(&self, name: &str) -> bool {
+        self.utf8(name).is_some_and(martlet_protocol::listing::is_true)
+    }
+}
+
+impl Fields for HeaderMap {
+    fn value(&self, name: &str) -> Option<&[u8]> {
+        headers::find(self, name).map(HeaderValue::as_bytes)
+    }
+}
+
+impl Fields for [(String, String)] {
+    fn value(&self, name: &str) -> Option<&[u8]> {
+        let mut all = self.iter();
+        all.find(|(known, _)| known == name)
+            .map(|(_, value)| value.as_bytes())
+    }
+}
+
 /// The decoded query string of a listing.
 pub fn query(uri: &http::Uri) -> Result<Query, Refusal> {
     Query::parse(uri.query().unwrap_or(""))
@@ -115,23 +150,25 @@ pub fn query(uri: &http::Uri) -> Result<Query, Refusal> {
 }
 
 /// `X-Timestamp`, which every write carries.
-pub fn timestamp(headers: &HeaderMap) -> Result<Timestamp, Refusal> {
+pub fn timestamp(headers: &(impl Fields + ?Sized)) -> Result<Timestamp, Refusal> {
     required_timestamp(headers, header::X_TIMESTAMP)
 }
 
 /// A timestamp that must be there.
-pub fn required_timestamp(headers: &HeaderMap, name: &str) -> Result<Timestamp, Refusal> {
+pub fn required_timestamp(headers: &(impl Fields + ?Sized), name: &str) -> Result<Timestamp, Refusal> {
     optional_timestamp(headers, name)?.ok_or_else(|| Refusal::BadRequest(format!("Missing {name} header")))
 }
 
 /// A timestamp that may be absent, but not wrong.
-pub fn optional_timestamp(headers: &HeaderMap, name: &str) -> Result<Option<Timestamp>, Refusal> {
-    let Some(value) = headers.get(name) else {
+pub fn optional_timestamp(
+    headers: &(impl Fields + ?Sized),
+    name: &str,
+) -> Result<Option<Timestamp>, Refusal> {
+    if headers.value(name).is_none() {
         return Ok(None);
-    };
-    let parsed = value
-        .to_str()
-        .ok()
+    }
+    let parsed = headers
+        .utf8(name)
         .and_then(|text| Timestamp::parse(text.trim()).ok());
     parsed
         .map(Some)
@@ -139,13 +176,12 @@ pub fn optional_timestamp(headers: &HeaderMap, name: &str) -> Result<Option<Time
 }
 
 /// A count or size that must be there: a whole number, not negative.
-pub fn required_number(headers: &HeaderMap, name: &str) -> Result<u64, Refusal> {
-    let value = headers
-        .get(name)
-        .ok_or_else(|| Refusal::BadRequest(format!("Missing {name} header")))?;
-    let parsed = value
-        .to_str()
-        .ok()
+pub fn required_number(headers: &(impl Fields + ?Sized), name: &str) -> Result<u64, Refusal> {
+    if headers.value(name).is_none() {
+        return Err(Refusal::BadRequest(format!("Missing {name} header")));
+    }
+    let parsed = headers
+        .utf8(name)
         .and_then(|text| text.trim().parse::<u64>().ok());
     // Counts are added as signed numbers: more than that cannot be a size.
     parsed
@@ -154,28 +190,27 @@ pub fn required_number(headers: &HeaderMap, name: &str) -> Result<u64, Refusal> 
 }
 
 /// UTF-8 text that must be there.
-pub fn required_text<'a>(headers: &'a HeaderMap, name: &str) -> Result<&'a str, Refusal> {
-    if !headers.contains_key(name) {
+pub fn required_text<'a>(headers: &'a (impl Fields + ?Sized), name: &str) -> Result<&'a str, Refusal> {
+    if headers.value(name).is_none() {
         return Err(Refusal::BadRequest(format!("Missing {name} header")));
     }
-    headers::text(headers, name).ok_or_else(|| Refusal::BadRequest(format!("Invalid {name} header")))
+    headers
+        .utf8(name)
+        .ok_or_else(|| Refusal::BadRequest(format!("Invalid {name} header")))
 }
 
 /// `X-Backend-Storage-Policy-Index` when given; 400 when it names no policy of this cluster.
-pub fn policy(headers: &HeaderMap, policies: &Policies) -> Result<Option<PolicyIndex>, Refusal> {
+pub fn policy(headers: &(impl Fields + ?Sized), policies: &Policies) -> Result<Option<PolicyIndex>, Refusal> {
     named_policy(headers, header::X_BACKEND_STORAGE_POLICY_INDEX, policies)
 }
 
 /// `X-Backend-Storage-Policy-Index` when given, be it known here or not: an account keeps rows of retired policies.
 pub fn any_policy(headers: &HeaderMap) -> Result<Option<PolicyIndex>, Refusal> {
     let name = header::X_BACKEND_STORAGE_POLICY_INDEX;
-    let Some(value) = headers.get(name) else {
+    let Some(value) = headers::find(headers, name) else {
         return Ok(None);
     };
-    let index = value
-        .to_str()
-        .ok()
-        .and_then(|text| PolicyIndex::parse(text.trim()));
+    let index = headers::value_text(value).and_then(|text| PolicyIndex::parse(text.trim()));
     index
         .map(Some)
         .ok_or_else(|| Refusal::BadRequest(format!("Invalid {name} header")))
@@ -183,21 +218,19 @@ pub fn any_policy(headers: &HeaderMap) -> Result<Option<PolicyIndex>, Refusal> {
 
 /// A policy index in some header, checked against the cluster's policies.
 pub fn named_policy(
-    headers: &HeaderMap,
+    headers: &(impl Fields + ?Sized),
     name: &str,
     policies: &Policies,
 ) -> Result<Option<PolicyIndex>, Refusal> {
-    let Some(value) = headers.get(name) else {
+    let Some(value) = headers.value(name) else {
         return Ok(None);
     };
-    let index = value
-        .to_str()
-        .ok()
-        .and_then(|text| PolicyIndex::parse(text.trim()));
+    let text = std::str::from_utf8(value).ok();
+    let index = text.and_then(|text| PolicyIndex::parse(text.trim()));
     match index.filter(|index| policies.by_index(*index).is_some()) {
         Some(index) => Ok(Some(index)),
         None => {
-            let shown = String::from_utf8_lossy(value.as_bytes()).into_owned();
+            let shown = String::from_utf8_lossy(value).into_owned();
             Err(Refusal::BadRequest(format!("Invalid {name} {shown:?}")))
         }
     }

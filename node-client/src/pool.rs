@@ -12,6 +12,9 @@ use std::sync::Mutex;
 use std::time::Duration;
 use tokio::net::TcpStream;
 
+/// Header lines of one response. HTTP makes room for all of them before it reads a head.
+const MAX_HEADERS: usize = 256;
+
 pub(crate) type Connection = SendRequest<Body>;
 
 pub(crate) struct Pool {
@@ -54,7 +57,7 @@ impl Pool {
         // Small requests must not wait for the peer's acknowledgement; a socket that refuses still works.
         let _ = stream.set_nodelay(true);
         let handshake = http1::Builder::new()
-            .max_headers(512)
+            .max_headers(MAX_HEADERS)
             .handshake(TokioIo::new(stream))
             .await
             .map_err(|error| NodeError::from_hyper(&error))?;

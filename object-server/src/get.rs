@@ -7,7 +7,7 @@ use crate::multipart::Multipart;
 use crate::request::{self, text};
 use crate::response::{content_type, object_headers, set_content_length};
 use crate::server::Call;
-use http::header::{CONTENT_RANGE, CONTENT_TYPE, RANGE};
+use http::header::{CONTENT_RANGE, CONTENT_TYPE, HeaderName, HeaderValue, RANGE};
 use http::{HeaderMap, StatusCode};
 use martlet_protocol::conditions::{Conditions, Verdict};
 use martlet_protocol::header;
@@ -72,16 +72,25 @@ fn missing(newest: Option<Timestamp>) -> Response {
     Refusal::not_found(newest).into_response()
 }
 
+static X_BACKEND_MARTLET_SYNCED: HeaderName = HeaderName::from_static(header::X_BACKEND_MARTLET_SYNCED);
+static X_BACKEND_MARTLET_RINGS: HeaderName = HeaderName::from_static(header::X_BACKEND_MARTLET_RINGS);
+
 /// Tells, whatever the answer, up to when this device has heard of everything: a proxy trusts a 404 accordingly.
 fn with_synced(call: &Call<'_>, mut response: Response) -> Response {
-    let synced = match call.device.synced_at() {
-        Timestamp::ZERO => "0".to_owned(),
-        synced => synced.normal(),
-    };
+    let synced = call.device.synced_at();
     let head = response.headers_mut();
-    headers::set(head, header::X_BACKEND_MARTLET_SYNCED, &synced);
+    if synced == Timestamp::ZERO {
+        head.insert(X_BACKEND_MARTLET_SYNCED.clone(), HeaderValue::from_static("0"));
+        return response;
+    }
     let rings = format!("{:016x}", call.device.synced_rings());
-    headers::set(head, header::X_BACKEND_MARTLET_RINGS, &rings);
+    if let (Ok(synced), Ok(rings)) = (
+        HeaderValue::try_from(synced.normal()),
+        HeaderValue::try_from(rings),
+    ) {
+        head.insert(X_BACKEND_MARTLET_SYNCED.clone(), synced);
+        head.insert(X_BACKEND_MARTLET_RINGS.clone(), rings);
+    }
     response
 }
 

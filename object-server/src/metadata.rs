@@ -7,7 +7,6 @@ use http::{HeaderMap, HeaderName, HeaderValue};
 use martlet_protocol::header;
 use martlet_protocol::limits::Limits;
 use martlet_protocol::record::Metadata;
-use std::collections::HashSet;
 
 const USER_META: &str = "x-object-meta-";
 const SYSMETA: &str = "x-object-sysmeta-";
@@ -15,7 +14,7 @@ const SYSMETA: &str = "x-object-sysmeta-";
 /// What decides whether a header is stored and shown again.
 pub(crate) struct KeptHeaders {
     /// Beside the metadata families.
-    allowed: HashSet<String>,
+    allowed: Vec<String>,
     limits: Limits,
 }
 
@@ -42,7 +41,9 @@ impl KeptHeaders {
 
     /// Kept from a POST and shown in answers.
     fn is_replaceable(&self, name: &str) -> bool {
-        is_longer(name, USER_META) || header::is_transient_sysmeta(name) || self.allowed.contains(name)
+        is_longer(name, USER_META)
+            || header::is_transient_sysmeta(name)
+            || self.allowed.iter().any(|allowed| allowed == name)
     }
 
     /// Kept from a PUT and shown in answers.

@@ -96,7 +96,7 @@ fn policy(headers: &HeaderMap, config: &ObjectServerConfig) -> Result<PolicyInde
 
 /// A header as text. `None`: it is not there. Bytes that are not UTF-8 are a 400.
 pub(crate) fn text<'h>(map: &'h HeaderMap, name: &str) -> Result<Option<&'h str>, Refusal> {
-    match map.get(name) {
+    match headers::find(map, name) {
         None => Ok(None),
         Some(value) => match headers::value_text(value) {
             Some(text) => Ok(Some(text)),

@@ -5,7 +5,6 @@ use crate::raw_value;
 use http::header::{CONTENT_LENGTH, CONTENT_TYPE, ETAG, HeaderMap, HeaderName, HeaderValue, LAST_MODIFIED};
 use martlet_protocol::header;
 use martlet_protocol::record::{ObjectData, ObjectRecord};
-use martlet_service::headers;
 
 /// Everything a 200 says of an object but its length.
 pub(crate) fn object_headers(record: &ObjectRecord, data: &ObjectData, kept: &KeptHeaders) -> HeaderMap {
@@ -21,16 +20,33 @@ pub(crate) fn object_headers(record: &ObjectRecord, data: &ObjectData, kept: &Ke
             HeaderValue::from(delete_at),
         );
     }
-    headers::set(&mut map, CONTENT_TYPE.as_str(), content_type(record));
-    headers::set(&mut map, ETAG.as_str(), &data.etag);
+    put(&mut map, &CONTENT_TYPE, content_type(record).to_owned());
+    put(&mut map, &ETAG, data.etag.clone());
     let newest = record.newest();
-    headers::set(&mut map, LAST_MODIFIED.as_str(), &newest.http_date());
-    headers::set(&mut map, header::X_TIMESTAMP, &newest.normal());
-    headers::set(&mut map, header::X_BACKEND_TIMESTAMP, &newest.internal());
-    let written = record.timestamp.internal();
-    headers::set(&mut map, header::X_BACKEND_DATA_TIMESTAMP, &written);
-    headers::set(&mut map, header::X_BACKEND_DURABLE_TIMESTAMP, &written);
+    put(&mut map, &LAST_MODIFIED, newest.http_date());
+    put(&mut map, &X_TIMESTAMP, newest.normal());
+    put(&mut map, &X_BACKEND_TIMESTAMP, newest.internal());
+    if let Ok(written) = HeaderValue::try_from(record.timestamp.internal()) {
+        map.insert(X_BACKEND_DATA_TIMESTAMP.clone(), written.clone());
+        map.insert(X_BACKEND_DURABLE_TIMESTAMP.clone(), written);
+    }
     map
+}
+
+// Read as names once, not for each answer.
+static X_TIMESTAMP: HeaderName = HeaderName::from_static(header::X_TIMESTAMP);
+static X_BACKEND_TIMESTAMP: HeaderName = HeaderName::from_static(header::X_BACKEND_TIMESTAMP);
+static X_BACKEND_DATA_TIMESTAMP: HeaderName = HeaderName::from_static(header::X_BACKEND_DATA_TIMESTAMP);
+static X_BACKEND_DURABLE_TIMESTAMP: HeaderName = HeaderName::from_static(header::X_BACKEND_DURABLE_TIMESTAMP);
+
+/// Sets a header whose value HTTP can carry; damaged data costs the header, not the answer.
+fn put(map: &mut HeaderMap, name: &HeaderName, value: String) {
+    match HeaderValue::try_from(value) {
+        Ok(value) => {
+            map.insert(name.clone(), value);
+        }
+        Err(_) => tracing::warn!(header = %name, "header left out: HTTP cannot carry it"),
+    }
 }
 
 /// As `headers::set`, for values that may stand for bytes.
@@ -65,6 +81,7 @@ mod tests {
     use martlet_protocol::hash::HashSalt;
     use martlet_protocol::policy::Policies;
     use martlet_protocol::timestamp::Timestamp;
+    use martlet_service::headers;
 
     #[test]
     fn damaged_metadata_costs_a_header_not_the_answer() {

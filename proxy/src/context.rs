@@ -202,7 +202,7 @@ impl Origin {
     pub fn of(request: &Request) -> Self {
         let mut kept = HeaderMap::new();
         for name in PASSED_ON {
-            if let Some(value) = request.headers().get(name) {
+            if let Some(value) = headers::find(request.headers(), name) {
                 kept.insert(HeaderName::from_static(name), value.clone());
             }
         }

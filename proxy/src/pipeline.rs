@@ -70,7 +70,7 @@ pub static PIPELINE: &[Step] = &[
     // Who is asking. All below may make requests in this user's name.
     step!("tempauth", steps::tempauth::run),
     // Signed forms stand in for a user too, but only once their fields have come; each file goes on as a PUT.
-    step!("formpost", steps::formpost::run),
+    step!("formpost", steps::formpost::run, when steps::formpost::concerns),
     // Shows a container as a web site, to visitors without a user; what it reads passes all below as the visitor's own.
     step!("staticweb", steps::staticweb::run, when steps::staticweb::concerns),
     // A browser reads an answer, refusals too, only with these headers; preflights carry no token.

@@ -2,9 +2,22 @@
 
 use http::header::{HeaderMap, HeaderName, HeaderValue};
 
+/// Up to so many headers are compared one by one: that costs less than to read the name as HTTP does, and to hash it.
+const FEW: usize = 24;
+
+/// The first value of a header.
+pub fn find<'a>(headers: &'a HeaderMap, name: &str) -> Option<&'a HeaderValue> {
+    if headers.len() > FEW {
+        return headers.get(name);
+    }
+    let mut all = headers.iter();
+    all.find(|(known, _)| known.as_str().eq_ignore_ascii_case(name))
+        .map(|(_, value)| value)
+}
+
 /// The first value of a header as UTF-8, or `None` when it is absent or not UTF-8.
 pub fn text<'a>(headers: &'a HeaderMap, name: &str) -> Option<&'a str> {
-    headers.get(name).and_then(value_text)
+    find(headers, name).and_then(value_text)
 }
 
 /// A value as UTF-8.

@@ -1,21 +1,27 @@
 //! Structured logs: one line per request and hop, written by a thread of its own so that no async thread waits for a disk.
 
 mod buffer;
+mod request_line;
 
 use crate::metrics::RequestMetrics;
 use buffer::Buffer;
 use std::io::{self, Write};
 use std::path::Path;
 use std::sync::OnceLock;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 use tracing::{Level, Metadata};
 use tracing_subscriber::EnvFilter;
 use tracing_subscriber::fmt::MakeWriter;
 
+pub use request_line::Fields;
+
 /// How long the end of the process waits for its last lines.
 const FLUSH_PATIENCE: Duration = Duration::from_secs(1);
 
 static BUFFER: OnceLock<Buffer> = OnceLock::new();
+/// Whether lines are JSON.
+static JSON: AtomicBool = AtomicBool::new(false);
 
 /// How the process logs.
 #[derive(Clone, Debug)]
@@ -42,6 +48,7 @@ pub fn init(options: &LogOptions<'_>) -> io::Result<()> {
         .name("log".into())
         .spawn(move || own.write_to(sink))?;
     let writer = Lines(BUFFER.get_or_init(|| buffer).clone());
+    JSON.store(options.json, Ordering::Relaxed);
     let builder = tracing_subscriber::fmt()
         .with_env_filter(filter)
         .with_writer(writer)
@@ -120,15 +127,21 @@ impl RequestLine<'_> {
     }
 
     fn write(&self) {
-        tracing::info!(
-            target: "martlet::request",
-            server = self.server,
-            method = self.method,
-            path = self.path,
-            status = self.status,
-            trans_id = self.trans_id,
-            duration_us = self.duration.as_micros() as u64,
-        );
+        if let Some(fields) = self.begin() {
+            fields.end();
+        }
+    }
+
+    /// Begins a line with what is said of every request, for a server that says more; `None` when none is wanted.
+    pub fn begin(&self) -> Option<Fields> {
+        let mut fields = request_line::begin()?;
+        fields.text("server", self.server);
+        fields.text("method", self.method);
+        fields.text("path", self.path);
+        fields.number("status", u64::from(self.status));
+        fields.text("trans_id", self.trans_id);
+        fields.number("duration_us", self.duration.as_micros() as u64);
+        Some(fields)
     }
 
     /// Counts the request, for a server that writes a richer line of its own.

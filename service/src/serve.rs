@@ -46,7 +46,7 @@ impl ServeOptions {
             name,
             header_timeout_ms: 60_000,
             max_header_bytes: 64 * 1024,
-            max_headers: 256,
+            max_headers: 160,
             max_connections: 4_096,
             odd_names: true,
             drain_timeout_ms: 5_000,
@@ -59,7 +59,7 @@ impl ServeOptions {
         ServeOptions {
             header_timeout_ms: 3_600_000,
             max_header_bytes: 256 * 1024,
-            max_headers: 512,
+            max_headers: 256,
             titled_header_names: false,
             odd_names: false,
             ..ServeOptions::public(name)

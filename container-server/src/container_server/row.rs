@@ -3,10 +3,9 @@
 use super::{Addressed, ContainerServer};
 use crate::account_update::Caller;
 use crate::errors::Refusal;
-use crate::request::{self, BackendPath};
+use crate::request::{self, BackendPath, Fields};
 use http::request::Parts;
 use http::{HeaderMap, StatusCode};
-use martlet_node_client::update_request;
 use martlet_protocol::header;
 use martlet_protocol::name::ObjectName;
 use martlet_protocol::policy::PolicyIndex;
@@ -14,7 +13,7 @@ use martlet_protocol::record::ContainerRecord;
 use martlet_protocol::row::ObjectRow;
 use martlet_protocol::timestamp::Timestamp;
 use martlet_protocol::update::{Update, UpdateOp, UpdateTarget};
-use martlet_service::{Response, headers, respond};
+use martlet_service::{Response, respond};
 use martlet_storage::{PutContainer, Row, RowHere, RowsHere, RowsOutcome, Space};
 
 /// Overrides whether a row may create its container.
@@ -32,7 +31,7 @@ impl ContainerServer {
         self.store_row(at, &head.headers, row, StatusCode::CREATED).await
     }
 
-    fn living_row(&self, sent: &HeaderMap, object: ObjectName) -> Result<ObjectRow, Refusal> {
+    fn living_row(&self, sent: &(impl Fields + ?Sized), object: ObjectName) -> Result<ObjectRow, Refusal> {
         let timestamp = request::timestamp(sent)?;
         Ok(ObjectRow {
             name: object.into(),
@@ -61,7 +60,7 @@ impl ContainerServer {
             .await
     }
 
-    fn deleted_row(&self, sent: &HeaderMap, object: ObjectName) -> Result<ObjectRow, Refusal> {
+    fn deleted_row(&self, sent: &(impl Fields + ?Sized), object: ObjectName) -> Result<ObjectRow, Refusal> {
         let timestamp = request::timestamp(sent)?;
         Ok(ObjectRow {
             name: object.into(),
@@ -100,11 +99,11 @@ impl ContainerServer {
 
     /// The same for a row that is committed with its object, because the container's replica is on the object's device.
     fn compose_here(&self, update: &Update, target: &UpdateTarget) -> Result<RowHere, Refusal> {
-        let request = update_request(update, target, "object-server");
-        let path = BackendPath::parse(&format!("/{}{}", target.device, request.path))?;
+        let object = update.object.as_deref().ok_or_else(Refusal::missing)?;
+        let path = BackendPath::of_row(&target.device, &update.account, &update.container, object)?;
         let (at, object) = self.addressed(path)?;
         let object = object.ok_or_else(Refusal::missing)?;
-        let sent = &request.headers;
+        let sent = update.headers.as_slice();
         let row = match update.op {
             UpdateOp::Put => self.living_row(sent, object)?,
             UpdateOp::Delete => self.deleted_row(sent, object)?,
@@ -123,9 +122,9 @@ impl ContainerServer {
     }
 
     /// Only containers of the cluster's own accounts come into being by a row, unless the caller says otherwise.
-    fn may_create(&self, at: &Addressed, sent: &HeaderMap) -> bool {
-        if sent.contains_key(AUTO_CREATE) {
-            return headers::is_true(sent, AUTO_CREATE);
+    fn may_create(&self, at: &Addressed, sent: &(impl Fields + ?Sized)) -> bool {
+        if sent.value(AUTO_CREATE).is_some() {
+            return sent.is_true(AUTO_CREATE);
         }
         at.account.starts_with(&self.config.auto_create_account_prefix)
     }

@@ -13,22 +13,26 @@ use std::time::Duration;
 /// How long a device that did not answer lately may take to be talked to again.
 const GREETING: Duration = Duration::from_millis(20);
 
+// Read as names once, not for each request.
+static X_BACKEND_MARTLET_SERVER: HeaderName = HeaderName::from_static(header::X_BACKEND_MARTLET_SERVER);
+static X_TRANS_ID: HeaderName = HeaderName::from_static(header::X_TRANS_ID);
+static X_BACKEND_STORAGE_POLICY_INDEX: HeaderName =
+    HeaderName::from_static(header::X_BACKEND_STORAGE_POLICY_INDEX);
+
 /// The headers that every request to a node carries.
 pub fn common_headers(which: Which, trans_id: &str) -> HeaderMap {
     let mut head = HeaderMap::with_capacity(16);
-    put(
-        &mut head,
-        header::X_BACKEND_MARTLET_SERVER,
+    head.insert(
+        X_BACKEND_MARTLET_SERVER.clone(),
         HeaderValue::from_static(which.server()),
     );
     if let Ok(value) = HeaderValue::from_str(trans_id) {
-        put(&mut head, header::X_TRANS_ID, value);
+        head.insert(X_TRANS_ID.clone(), value);
     }
     head.insert(USER_AGENT, HeaderValue::from_static("martlet-proxy"));
     if let Which::Object(policy) = which {
-        put(
-            &mut head,
-            header::X_BACKEND_STORAGE_POLICY_INDEX,
+        head.insert(
+            X_BACKEND_STORAGE_POLICY_INDEX.clone(),
             HeaderValue::from(policy.0),
         );
     }

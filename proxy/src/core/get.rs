@@ -88,14 +88,16 @@ async fn get(
         &backend::trans_id(&request.headers, &request.extensions),
     );
     for name in PASSED {
-        if let Some(value) = request.headers.get(name) {
+        if let Some(value) = headers::find(&request.headers, name) {
             backend::put(&mut full, name, value.clone());
         }
     }
     backend::open_expired(core, &request.headers, &mut full);
     let mut plain_headers = full.clone();
     for name in CONDITIONS {
-        plain_headers.remove(name);
+        if headers::find(&plain_headers, name).is_some() {
+            plain_headers.remove(name);
+        }
     }
     let newest = headers::is_true(&request.headers, header::X_NEWEST);
     let object = Object {

@@ -257,8 +257,11 @@ async fn take(core: &Core, read: &Read<'_>, gathered: &mut Gathered<'_>, chosen:
                 .filter(|response| backend::is_found(response.status()) && moment_of(response) >= timestamp)
         };
         let Some(response) = response else { continue };
+        // Handoffs not looked up so far are left to whoever finds no other.
+        let known = gathered.candidates.peers.len();
         let others = order[tried..]
             .iter()
+            .filter(|at| **at < known)
             .filter_map(|at| gathered.candidates.get(*at))
             .collect();
         return Outcome::Taken(Box::new(Taken {

@@ -4,6 +4,7 @@ use crate::context::Context;
 use crate::pipeline::Next;
 use futures_util::FutureExt;
 use http::StatusCode;
+use http::header::{HeaderName, HeaderValue};
 use martlet_protocol::header;
 use martlet_service::{Request, Response, headers, respond, trans_id};
 use std::panic::AssertUnwindSafe;
@@ -11,11 +12,18 @@ use std::panic::AssertUnwindSafe;
 /// Characters of a client's `X-Trans-Id-Extra` that are taken into the id.
 const MAX_EXTRA_CHARS: usize = 32;
 
+static X_TRANS_ID: HeaderName = HeaderName::from_static(header::X_TRANS_ID);
+static X_OPENSTACK_REQUEST_ID: HeaderName = HeaderName::from_static(header::X_OPENSTACK_REQUEST_ID);
+
 pub async fn run(mut request: Request, next: Next) -> Response {
     let suffix = &next.edge().config.catch_errors.trans_id_suffix;
     let extra = headers::text(request.headers(), header::X_TRANS_ID_EXTRA);
     let trans_id = compose(trans_id::new(), suffix, extra);
-    headers::set(request.headers_mut(), header::X_TRANS_ID, &trans_id);
+    // A configured suffix may hold what HTTP cannot carry; then the id is only in the log.
+    let shown = HeaderValue::try_from(&trans_id).ok();
+    if let Some(id) = &shown {
+        request.headers_mut().insert(X_TRANS_ID.clone(), id.clone());
+    }
     request.extensions_mut().insert(Context::new(trans_id.clone()));
     let mut response = match AssertUnwindSafe(next.run(request)).catch_unwind().await {
         Ok(response) => response,
@@ -28,8 +36,11 @@ pub async fn run(mut request: Request, next: Next) -> Response {
             respond::text(StatusCode::INTERNAL_SERVER_ERROR, "An error occurred")
         }
     };
-    headers::set(response.headers_mut(), header::X_TRANS_ID, &trans_id);
-    headers::set(response.headers_mut(), header::X_OPENSTACK_REQUEST_ID, &trans_id);
+    if let Some(id) = shown {
+        let map = response.headers_mut();
+        map.insert(X_TRANS_ID.clone(), id.clone());
+        map.insert(X_OPENSTACK_REQUEST_ID.clone(), id);
+    }
     response
 }
 

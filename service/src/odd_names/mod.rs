@@ -13,6 +13,7 @@ mod write;
 use read::Reader;
 use std::collections::VecDeque;
 use std::io;
+use std::mem::MaybeUninit;
 use std::pin::Pin;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
@@ -146,8 +147,8 @@ impl<S: AsyncRead + Unpin> AsyncRead for OddNames<S> {
                 let passed = this.reader.pass(&buffer.filled()[before..]);
                 buffer.set_filled(before + passed);
             } else {
-                let mut space = [0; HEAD_CHUNK_BYTES];
-                let mut chunk = ReadBuf::new(&mut space);
+                let mut space = [MaybeUninit::uninit(); HEAD_CHUNK_BYTES];
+                let mut chunk = ReadBuf::uninit(&mut space);
                 ready!(Pin::new(&mut this.inner).poll_read(cx, &mut chunk))?;
                 if chunk.filled().is_empty() {
                     this.reader.end();

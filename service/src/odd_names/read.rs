@@ -120,10 +120,8 @@ impl Reader {
                     let looked_at = head.len().saturating_sub(3);
                     head.extend_from_slice(bytes);
                     bytes = &[];
-                    let end = head[looked_at..]
-                        .windows(4)
-                        .position(|window| window == b"\r\n\r\n")
-                        .map(|at| looked_at + at + 4);
+                    let end =
+                        memchr::memmem::find(&head[looked_at..], b"\r\n\r\n").map(|at| looked_at + at + 4);
                     let mut head = match end {
                         None if head.len() <= self.max_head_bytes && !has_bare_line_feed(head) => return,
                         _ => std::mem::take(head),
@@ -150,9 +148,7 @@ impl Reader {
 }
 
 fn has_bare_line_feed(head: &[u8]) -> bool {
-    head.iter()
-        .enumerate()
-        .any(|(at, byte)| *byte == b'\n' && (at == 0 || head[at - 1] != b'\r'))
+    memchr::memchr_iter(b'\n', head).any(|at| at == 0 || head[at - 1] != b'\r')
 }
 
 /// Puts stand-ins in the place of odd names, and reads what comes after the head.
@@ -163,10 +159,7 @@ fn take_odd(head: &mut [u8]) -> (Next, OddHeaders) {
     let mut is_first = true;
     let mut start = 0;
     while start < head.len() {
-        let end = head[start..]
-            .iter()
-            .position(|byte| *byte == b'\n')
-            .map_or(head.len(), |at| start + at + 1);
+        let end = memchr::memchr(b'\n', &head[start..]).map_or(head.len(), |at| start + at + 1);
         let line = &mut head[start..end];
         start = end;
         let text_length = line.len().saturating_sub(2);
@@ -183,10 +176,11 @@ fn take_odd(head: &mut [u8]) -> (Next, OddHeaders) {
             is_clear = false;
             continue;
         };
-        let name = line[..colon].to_ascii_lowercase();
-        if name.starts_with(PREFIX.as_bytes()) && !name.iter().all(|byte| is_token(*byte)) {
+        let name = &line[..colon];
+        let is_name = name.iter().all(|byte| is_token(*byte));
+        if !is_name && starts_with_prefix(name) {
             let is_text = name.iter().all(|byte| matches!(byte, b'!'..=b'~'));
-            match String::from_utf8(name) {
+            match String::from_utf8(name.to_ascii_lowercase()) {
                 Ok(name) if is_text => {
                     let value = line[colon + 1..].trim_ascii().to_vec();
                     odd.push(OddHeader { name, value });
@@ -197,9 +191,9 @@ fn take_odd(head: &mut [u8]) -> (Next, OddHeaders) {
             }
             continue;
         }
-        if name == b"transfer-encoding" || !name.iter().all(|byte| is_token(*byte)) {
+        if !is_name || name.eq_ignore_ascii_case(b"transfer-encoding") {
             is_clear = false;
-        } else if name == b"content-length" {
+        } else if name.eq_ignore_ascii_case(b"content-length") {
             let number = std::str::from_utf8(line[colon + 1..].trim_ascii())
                 .ok()
                 .filter(|text| text.bytes().all(|byte| byte.is_ascii_digit()))
@@ -216,9 +210,14 @@ fn take_odd(head: &mut [u8]) -> (Next, OddHeaders) {
     (next, OddHeaders(odd))
 }
 
+fn starts_with_prefix(name: &[u8]) -> bool {
+    name.get(..PREFIX.len())
+        .is_some_and(|start| start.eq_ignore_ascii_case(PREFIX.as_bytes()))
+}
+
 /// What names are made of in HTTP.
 fn is_token(byte: u8) -> bool {
-    byte.is_ascii_alphanumeric() || b"!#$%&'*+-.^_`|~".contains(&byte)
+    matches!(byte, b'a'..=b'z' | b'A'..=b'Z' | b'0'..=b'9' | b'-' | b'_') || b"!#$%&'*+.^`|~".contains(&byte)
 }
 
 #[cfg(test)]

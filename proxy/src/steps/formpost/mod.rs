@@ -57,11 +57,12 @@ pub fn info(config: &FormPostConfig) -> Value {
     Value::Object(signature::shown(&config.allowed_digests))
 }
 
+pub fn concerns(request: &Request, _: &Edge) -> bool {
+    *request.method() == Method::POST
+}
+
 pub async fn run(request: Request, next: Next) -> Response {
-    let boundary = match *request.method() {
-        Method::POST => boundary(request.headers()),
-        _ => None,
-    };
+    let boundary = boundary(request.headers());
     let (Some(boundary), Some(target)) = (boundary, target(&request)) else {
         return next.run(request).await;
     };

@@ -247,43 +247,43 @@ impl Drop for Line {
         let status = if self.is_whole { self.status.as_u16() } else { 499 };
         let received = self.received.load(Ordering::Relaxed);
         let duration = self.context.started().elapsed();
-        match self.in_swifts_form.take() {
-            Some(form) => self.write_in_swifts_form(*form, status, received, duration),
-            None => self.write(status, received, duration),
-        }
-        let trans_id = self.context.trans_id();
-        RequestLine {
+        let form = self.in_swifts_form.take();
+        let line = RequestLine {
             server: "proxy",
             method: self.method.as_str(),
             path: &self.path,
             status,
-            trans_id,
+            trans_id: self.context.trans_id(),
             duration,
+        };
+        match form {
+            Some(form) => self.write_in_swifts_form(*form, status, received, duration),
+            None => self.write(&line, received),
         }
-        .count();
+        line.count();
         metrics::counter!("martlet_proxy_received_bytes").increment(received);
         metrics::counter!("martlet_proxy_sent_bytes").increment(self.sent);
     }
 }
 
 impl Line {
-    fn write(&self, status: u16, received: u64, duration: Duration) {
-        tracing::info!(
-            target: "martlet::request",
-            server = "proxy",
-            method = self.method.as_str(),
-            path = self.path,
-            status,
-            trans_id = self.context.trans_id(),
-            duration_us = duration.as_micros() as u64,
-            user = self.context.user().unwrap_or("-"),
-            source = if self.is_s3 { "S3" } else { "-" },
-            bytes_received = received,
-            bytes_sent = self.sent,
-            client = self.peer.map(|peer| tracing::field::display(peer.0)),
-            user_agent = self.user_agent.as_deref(),
-            referer = self.referer.as_deref(),
-        );
+    fn write(&self, line: &RequestLine<'_>, received: u64) {
+        let Some(mut fields) = line.begin() else {
+            return;
+        };
+        fields.text("user", self.context.user().unwrap_or("-"));
+        fields.text("source", if self.is_s3 { "S3" } else { "-" });
+        fields.number("bytes_received", received);
+        fields.number("bytes_sent", self.sent);
+        if let Some(Peer(address)) = self.peer {
+            fields.text("client", &address.to_string());
+        }
+        for (name, value) in [("user_agent", &self.user_agent), ("referer", &self.referer)] {
+            if let Some(value) = value {
+                fields.text(name, value);
+            }
+        }
+        fields.end();
     }
 
     fn write_in_swifts_form(&self, form: InSwiftsForm, status: u16, received: u64, duration: Duration) {

@@ -26,7 +26,7 @@ pub use config::{SloConfig, info};
 use super::answer;
 use crate::context::{self, is_true, target};
 use crate::pipeline::Next;
-use http::header::HeaderMap;
+use http::header::{HeaderMap, HeaderName, HeaderValue};
 use http::{Method, StatusCode};
 use martlet_protocol::header;
 use martlet_protocol::name::Target;
@@ -78,19 +78,22 @@ fn is_slo(map: &HeaderMap) -> bool {
 }
 
 /// Asks the storage nodes to send the whole of objects that carry a header, whatever range is asked.
-pub fn ignore_range_if(map: &mut HeaderMap, name: &str) {
+pub fn ignore_range_if(map: &mut HeaderMap, name: &'static str) {
     add_to_list(map, "x-backend-ignore-range-if-metadata-present", name);
 }
 
 /// Asks the storage nodes to judge conditions by an ETag kept in metadata, unless another was named before.
-fn etag_is_at(map: &mut HeaderMap, name: &str) {
+fn etag_is_at(map: &mut HeaderMap, name: &'static str) {
     add_to_list(map, header::X_BACKEND_ETAG_IS_AT, name);
 }
 
-fn add_to_list(map: &mut HeaderMap, list: &'static str, item: &str) {
+fn add_to_list(map: &mut HeaderMap, list: &'static str, item: &'static str) {
     let value = match headers::text(map, list) {
-        Some(value) if !value.is_empty() => format!("{value},{item}"),
-        _ => item.to_owned(),
+        Some(value) if !value.is_empty() => HeaderValue::try_from([value, ",", item].concat()),
+        _ => Ok(HeaderValue::from_static(item)),
     };
-    headers::set(map, list, &value);
+    // What was a value and what we add to it are one.
+    if let Ok(value) = value {
+        map.insert(HeaderName::from_static(list), value);
+    }
 }
