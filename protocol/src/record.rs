@@ -266,6 +266,17 @@ impl ContainerRecord {
         changed
     }
 
+    /// Where the container is mirrored to, and the key that both ends know (`X-Container-Sync-To`, `-Key`); `None`: it is
+    /// deleted, or one of the two is missing.
+    pub fn sync_to(&self) -> Option<(&str, &str)> {
+        let item = |name: &str| {
+            let (value, _) = self.metadata.get(name)?;
+            Some(value.as_str()).filter(|value| !value.is_empty())
+        };
+        let (to, key) = (item("x-container-sync-to")?, item("x-container-sync-key")?);
+        (!self.is_deleted()).then_some((to, key))
+    }
+
     /// Items in force: those whose value is not empty.
     pub fn live_metadata(&self) -> impl Iterator<Item = (&str, &str)> {
         let live = self.metadata.iter().filter(|(_, (value, _))| !value.is_empty());

@@ -25,6 +25,7 @@ mod object;
 mod outbox;
 mod pool;
 mod set;
+mod syncs;
 
 pub use agreement::{Change, ChangesPage, DeviceStats, Version};
 pub use body::{BodyReader, BodyWriter};
@@ -38,6 +39,7 @@ pub use graves::{Buried, Grave, GravesPage, Stray};
 pub use object::{DeleteObject, DeleteOutcome, OpenObject, PostOutcome, PutObject, PutOutcome};
 pub use outbox::{AccountRow, OutboxId, Owed, OwedRow, RowHere, RowsHere};
 pub use set::DeviceSet;
+pub use syncs::{SyncEntry, SyncState};
 
 /// What every operation of this room answers.
 pub type Result<T, E = StorageError> = std::result::Result<T, E>;

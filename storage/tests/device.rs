@@ -783,3 +783,75 @@ fn listings_equal_the_model() {
         device.close().await;
     });
 }
+
+/// Rows of a container that is mirrored, by name.
+async fn synced_names(device: &Device) -> Vec<String> {
+    let entries = device.sync_entries(hash(1), 0, 100).await.unwrap();
+    entries.into_iter().map(|entry| entry.name).collect()
+}
+
+#[test]
+fn a_mirrored_container_logs_each_row_once_until_it_was_sent() {
+    let folder = tempfile::tempdir().unwrap();
+    let device = open(folder.path());
+    run(async {
+        let mut random = Random(5);
+        let set = |secs, to: &str| {
+            let items = [("x-container-sync-to", to), ("x-container-sync-key", "k")];
+            let items = items.map(|(name, value)| (name.to_owned(), (value.to_owned(), at(secs))));
+            let device = device.clone();
+            async move {
+                let posted = device.post_container(Space::Containers, hash(1), at(secs), items.to_vec());
+                posted.await.unwrap().unwrap();
+            }
+        };
+        let mut write = async |names: &[&str], secs: u64| {
+            let row = |name: &&str| {
+                let mut row = row(&mut random, (*name).to_owned());
+                row.timestamp = at(secs);
+                Row::Object(row)
+            };
+            let rows = names.iter().map(row).collect();
+            let put = device.put_rows(Space::Containers, hash(1), rows, Some(create()), |_| None);
+            assert_eq!(put.await, Ok(RowsOutcome::Stored));
+        };
+        write(&["a", "b", "c"], 1_000).await;
+        assert_eq!(device.synced_containers(None, 10).await, Ok(vec![]));
+        assert_eq!(device.sync_state(hash(1)).await, Ok(None));
+
+        // Once it is told where to go, what was there before comes into the log page by page, behind what is new.
+        set(2_000, "//r/c/a/c").await;
+        assert_eq!(device.synced_containers(None, 10).await, Ok(vec![hash(1)]));
+        write(&["b"], 3_000).await;
+        assert_eq!(synced_names(&device).await, ["b"]);
+        assert_eq!(device.list_syncs(hash(1), 2).await, Ok(true));
+        assert_eq!(device.list_syncs(hash(1), 2).await, Ok(false));
+        assert_eq!(device.list_syncs(hash(1), 2).await, Ok(false));
+        assert_eq!(synced_names(&device).await, ["b", "a", "c"]);
+
+        // A row written again moves to the end; settling its old entry does not take the new one.
+        let before = device.sync_entries(hash(1), 0, 10).await.unwrap();
+        write(&["b"], 4_000).await;
+        assert_eq!(synced_names(&device).await, ["a", "c", "b"]);
+        device.settle_syncs(before).await.unwrap();
+        assert_eq!(synced_names(&device).await, ["b"]);
+        let last = device.sync_entries(hash(1), 0, 10).await.unwrap().remove(0);
+        device.meet_syncs(hash(1), last.sequence).await.unwrap();
+        device.meet_syncs(hash(1), 1).await.unwrap();
+        let state = device.sync_state(hash(1)).await.unwrap().unwrap();
+        assert_eq!((state.met, state.listed_to), (last.sequence, None));
+        assert_eq!(device.sync_entries(hash(1), last.sequence, 10).await, Ok(vec![]));
+
+        // Another end begins anew; no end forgets.
+        set(5_000, "//r/d/a/c").await;
+        assert_eq!(synced_names(&device).await, [""; 0]);
+        while device.list_syncs(hash(1), 2).await.unwrap() {}
+        assert_eq!(synced_names(&device).await, ["a", "b", "c"]);
+        set(6_000, "").await;
+        assert_eq!(synced_names(&device).await, [""; 0]);
+        assert_eq!(device.synced_containers(None, 10).await, Ok(vec![]));
+        write(&["d"], 7_000).await;
+        assert_eq!(synced_names(&device).await, [""; 0]);
+        device.close().await;
+    });
+}

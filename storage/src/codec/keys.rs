@@ -119,6 +119,34 @@ pub(crate) fn read_stray(key: &[u8]) -> Option<(PathHash, &str)> {
     Some((PathHash(*hash), std::str::from_utf8(name).ok()?))
 }
 
+/// What stands behind the hash of a container in the keys of its log of what is to be sent to another cluster.
+const SYNC_ENTRY: u8 = 1;
+const SYNC_NAME: u8 = 2;
+
+/// hash of the container: how far its synchronization has got. Sorts before the container's other keys of the family.
+pub(crate) fn sync_state(hash: PathHash) -> [u8; 16] {
+    hash.0
+}
+
+/// hash of the container, 1, sequence
+pub(crate) fn sync_entry(hash: PathHash, sequence: u64) -> [u8; 25] {
+    let mut key = [SYNC_ENTRY; 25];
+    key[..16].copy_from_slice(&hash.0);
+    key[17..].copy_from_slice(&sequence.to_be_bytes());
+    key
+}
+
+pub(crate) fn read_sync_entry(key: &[u8]) -> Option<u64> {
+    let key: &[u8; 25] = key.try_into().ok()?;
+    let sequence = key[17..].try_into().ok()?;
+    (key[16] == SYNC_ENTRY).then(|| u64::from_be_bytes(sequence))
+}
+
+/// hash of the container, 2, name of the row
+pub(crate) fn sync_name(hash: PathHash, name: &str) -> Vec<u8> {
+    [&hash.0, &[SYNC_NAME][..], name.as_bytes()].concat()
+}
+
 /// space, sequence
 pub(crate) fn change(space: SpaceKey, sequence: u64) -> [u8; 11] {
     let mut key = [0; 11];
@@ -187,6 +215,8 @@ mod tests {
         let (policy, hash) = (PolicyIndex(258), PathHash([7; 16]));
         assert_eq!(read_stray(&stray(hash, "é")), Some((hash, "é")));
         assert_eq!(read_stray(&[1; 15]), None);
+        assert_eq!(read_sync_entry(&sync_entry(hash, 300)), Some(300));
+        assert_eq!(read_sync_entry(&sync_name(hash, "a name of8")), None);
         assert_eq!(read_object(&object(policy, hash)), Some((policy, hash)));
         assert_eq!(read_expiry(&expiry(99, policy, hash)), Some((99, policy, hash)));
         for each in [Space::Objects(policy), Space::Containers, Space::Accounts] {

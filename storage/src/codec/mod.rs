@@ -8,6 +8,7 @@ pub(crate) mod fingerprint;
 pub(crate) mod keys;
 pub(crate) mod object;
 pub(crate) mod row;
+pub(crate) mod sync;
 pub(crate) mod update;
 
 use martlet_protocol::timestamp::{Timestamp, UNITS_PER_SECOND};

@@ -192,6 +192,9 @@ impl Batch<'_> {
         if let (Some(old), Some(new)) = (&old, &new) {
             self.note_policy(at, old, new);
         }
+        if at.space == Space::Containers {
+            self.note_sync(at.hash, old.as_ref(), new.as_ref());
+        }
         match new {
             None => self.delete(Family::Containers, &at.bytes),
             Some(new) => {

@@ -19,6 +19,7 @@ mod queue;
 pub(crate) mod recount;
 pub(crate) mod rows;
 pub(crate) mod strays;
+pub(crate) mod syncs;
 
 pub(crate) use committer::run;
 pub(crate) use queue::{CommitQueue, Kind, Slot};

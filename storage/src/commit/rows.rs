@@ -4,7 +4,7 @@ use super::batch::Batch;
 use super::containers::{ContainerKey, created};
 use crate::codec::container::StoredContainer;
 use crate::codec::{fingerprint, keys, row as row_codec};
-use crate::container::{PutContainer, Row, RowsOutcome};
+use crate::container::{PutContainer, Row, RowsOutcome, Space};
 use crate::error::StorageError;
 use crate::index::Family;
 use martlet_protocol::policy::PolicyIndex;
@@ -53,10 +53,14 @@ impl Batch<'_> {
             places.insert(key.clone(), staged.len());
             staged.push((key, before, after));
         }
-        for (key, before, after) in staged {
-            if before.as_ref() == Some(&after) {
-                continue;
+        staged.retain(|(_, before, after)| before.as_ref() != Some(after));
+        if at.space == Space::Containers {
+            let names = || staged.iter().map(|(_, _, row)| row.name());
+            if let Some(logged) = self.read_syncs(at.hash, &new.record, names())? {
+                self.log_syncs(at.hash, logged, names());
             }
+        }
+        for (key, before, after) in staged {
             if let Some(before) = &before {
                 count_row(&mut new, before, -1);
             }

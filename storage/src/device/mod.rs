@@ -12,6 +12,7 @@ mod list;
 mod objects;
 mod open;
 mod space_guard;
+mod syncs;
 
 use crate::body::files::Files;
 use crate::commit::CommitQueue;

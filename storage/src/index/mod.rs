@@ -23,10 +23,11 @@ pub(crate) enum Family {
     Expiries,
     Graves,
     Strays,
+    Syncs,
 }
 
 impl Family {
-    pub(crate) const ALL: [Family; 11] = [
+    pub(crate) const ALL: [Family; 12] = [
         Family::Meta,
         Family::Objects,
         Family::Bodies,
@@ -38,6 +39,7 @@ impl Family {
         Family::Expiries,
         Family::Graves,
         Family::Strays,
+        Family::Syncs,
     ];
 
     fn name(self) -> &'static str {
@@ -53,6 +55,7 @@ impl Family {
             Family::Expiries => "expiries",
             Family::Graves => "graves",
             Family::Strays => "strays",
+            Family::Syncs => "syncs",
         }
     }
 }
