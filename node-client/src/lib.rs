@@ -1,4 +1,4 @@
-//! The only room that calls other nodes: over HTTP, or in process when the device is here.
+//! The only room that calls other nodes: over HTTP, or in process when the device is here; and other clusters.
 //!
 //! A call names a device of a ring. When a handler for that device was registered in this process the request goes
 //! straight to it; otherwise it goes over a pooled connection. Both ways run the same server code.
@@ -6,6 +6,7 @@
 mod error;
 mod local;
 mod pool;
+mod remote;
 mod stall;
 mod update;
 mod upload;
@@ -13,6 +14,7 @@ mod upload;
 pub use error::NodeError;
 /// A device of a ring: whom a call is for.
 pub use martlet_ring::Device as Node;
+pub use remote::{RemoteClient, RemoteError};
 pub use update::{send_update, update_request};
 pub use upload::{Ready, Upload};
 
