@@ -2,10 +2,12 @@
 //!
 //! Operators write realms in Swift's `container-sync-realms.conf`; the same file serves both kinds of cluster.
 
+use crate::percent;
 use hmac::{Hmac, KeyInit, Mac};
 use sha1::Sha1;
 use std::collections::BTreeMap;
 use std::fmt;
+use std::time::Duration;
 
 /// Clusters that share a key, by the realm's name in upper case.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -52,6 +54,13 @@ pub struct RealmsFile {
 }
 
 impl RealmsFile {
+    /// Reads a file that is looked at again and again: the realms, and how long they may be believed.
+    pub fn parsed(text: &str) -> Result<(Realms, Option<Duration>), String> {
+        let file = Self::parse(text).map_err(|error| error.to_string())?;
+        let interval = file.check_interval.map(Duration::try_from_secs_f64);
+        Ok((file.realms, interval.and_then(Result::ok)))
+    }
+
     /// Reads `[realm]` sections with `key`, `key2` and `cluster_NAME` options. What stands in `[DEFAULT]` holds for all
     /// realms that do not say otherwise. A line that begins with white space goes on with the one before.
     pub fn parse(text: &str) -> Result<Self, BadLine> {
@@ -114,7 +123,85 @@ impl RealmsFile {
     }
 }
 
+/// Where a container is mirrored to, and by which secret it is sent there.
+#[derive(Clone, PartialEq, Eq)]
+pub struct Destination {
+    /// `http` or `https`.
+    pub scheme: String,
+    /// Host, maybe with a port.
+    pub authority: String,
+    /// `/v1/account/container`, percent-encoded in Swift's own way.
+    pub path: String,
+    /// The realm's name and key; `None`: a whole address, to which the owner's key alone is sent.
+    pub realm: Option<(String, String)>,
+}
+
+impl fmt::Debug for Destination {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let realm = self.realm.as_ref().map(|(name, _)| name);
+        write!(
+            f,
+            "{}://{}{} in {realm:?}",
+            self.scheme, self.authority, self.path
+        )
+    }
+}
+
+impl Destination {
+    /// Splits an address that begins with its scheme.
+    fn new(address: &str, realm: Option<(String, String)>) -> Option<Self> {
+        let (scheme, rest) = address.split_once("://")?;
+        let (authority, path) = rest.split_at(rest.find('/')?);
+        let is_plain = !authority.is_empty() && !authority.contains(['@', '?', '#', ' ']);
+        if !is_plain || !matches!(scheme, "http" | "https") || path.contains(['?', '#']) {
+            return None;
+        }
+        let path = path.trim_end_matches('/');
+        let decoded = percent::unquote(path).ok()?;
+        Some(Destination {
+            scheme: scheme.to_owned(),
+            authority: authority.to_owned(),
+            path: percent::quote(&decoded),
+            realm,
+        })
+    }
+
+    /// Without the port, and without the brackets of an IPv6 address.
+    fn host(&self) -> &str {
+        match self.authority.strip_prefix('[') {
+            Some(rest) => rest.split(']').next().unwrap_or(""),
+            None => self.authority.split(':').next().unwrap_or(""),
+        }
+    }
+}
+
 impl Realms {
+    /// Where the value of an `X-Container-Sync-To` leads. A whole address must name one of the hosts. The error is for the
+    /// client.
+    pub fn destination(&self, value: &str, allowed_hosts: &[String]) -> Result<Destination, String> {
+        match SyncTo::parse(value)? {
+            SyncTo::Realm { realm, cluster, path } => {
+                let known = self.get(&realm);
+                let key = known.and_then(|known| known.key.clone());
+                let (Some(known), Some(key)) = (known, key.filter(|key| !key.is_empty())) else {
+                    return Err(format!("No realm key for '{realm}'"));
+                };
+                let endpoint = known.clusters.get(&cluster);
+                let address = endpoint.map(|endpoint| format!("{}{path}", endpoint.trim_end_matches('/')));
+                address
+                    .and_then(|address| Destination::new(&address, Some((realm.clone(), key))))
+                    .ok_or_else(|| format!("No cluster endpoint for '{realm}' '{cluster}'"))
+            }
+            SyncTo::Url(url) => {
+                let found = Destination::new(&url, None);
+                let host = found.as_ref().map_or("", Destination::host).to_owned();
+                found
+                    .filter(|_| allowed_hosts.contains(&host))
+                    .ok_or_else(|| format!("Invalid host '{host}' in X-Container-Sync-To"))
+            }
+        }
+    }
+
     /// Names do not differ by case.
     pub fn get(&self, name: &str) -> Option<&Realm> {
         self.0.get(&name.to_uppercase())
@@ -314,5 +401,39 @@ cluster_lon3 = http://lon3.host/v1/
         ] {
             assert!(SyncTo::parse(bad).is_err(), "{bad}");
         }
+    }
+
+    #[test]
+    fn destinations_are_found_or_refused() {
+        let realms = RealmsFile::parse(SAMPLE).unwrap().realms;
+        let allowed = ["127.0.0.1".to_owned(), "::1".to_owned()];
+        let find = |value: &str| {
+            let found = realms.destination(value, &allowed)?;
+            let realm = found.realm.as_ref().map(|(name, _)| name.as_str());
+            let address = format!("{}://{}{}", found.scheme, found.authority, found.path);
+            Ok::<_, String>((address, realm.unwrap_or("").to_owned()))
+        };
+        for (value, address, realm) in [
+            ("//us/DFW1/AUTH_a/c d/", "http://dfw1.host/v1/AUTH_a/c%20d", "US"),
+            ("//us/DFW1/AUTH_a/c%20d", "http://dfw1.host/v1/AUTH_a/c%20d", "US"),
+            ("http://127.0.0.1:80/v1/a/c", "http://127.0.0.1:80/v1/a/c", ""),
+            ("https://[::1]/v1/a/c%7e", "https://[::1]/v1/a/c~", ""),
+        ] {
+            assert_eq!(find(value), Ok((address.into(), realm.into())), "{value}");
+        }
+        for bad in [
+            "//uk/lon3/AUTH_a/c",
+            "//us/lon3/AUTH_a/c",
+            "//fr/x/AUTH_a/c",
+            "http://other/v1/a/c",
+            "http://127.0.0.1@other/v1/a/c",
+            "http://other:80@127.0.0.1/v1/a/c",
+            "http://127.0.0.1.example/v1/a/c",
+            "//us/dfw1/AUTH_a/c?x=y",
+        ] {
+            assert!(find(bad).is_err(), "{bad}");
+        }
+        let shown = format!("{:?}", realms.destination("//us/dfw1/a/c", &allowed));
+        assert!(shown.contains("US") && !shown.contains("9ff3"), "{shown}");
     }
 }

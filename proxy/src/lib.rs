@@ -21,10 +21,14 @@ use arc_swap::ArcSwap;
 use martlet_node_client::NodeClient;
 use martlet_protocol::hash::HashSalt;
 use martlet_protocol::policy::Policies;
+use martlet_protocol::sync::{Realms, RealmsFile};
 use martlet_ring::RingSet;
-use martlet_service::{BoxFuture, Clock, Handler, Request, Response, Tasks};
+use martlet_service::{BoxFuture, Clock, Handler, Request, Response, Tasks, WatchedFile};
 use std::sync::{Arc, OnceLock};
 use std::time::Duration;
+
+/// Between two looks at the realms file, unless it says otherwise.
+const REALMS_CHECK_INTERVAL: Duration = Duration::from_secs(300);
 
 /// The proxy as a handler: everything from outside enters here.
 pub struct Proxy {
@@ -42,7 +46,7 @@ pub struct Edge {
     /// What steps do after their answer, such as deleting the parts of a replaced large object.
     pub tasks: Tasks,
     /// Whom other clusters' signatures are checked with.
-    pub realms: Arc<crate::steps::container_sync::RealmsInUse>,
+    pub realms: Arc<WatchedFile<Realms>>,
     /// Asks about other domains, where that is wanted.
     pub resolver: Option<crate::steps::cname_lookup::Resolver>,
     /// When whoever is slowed down may go on.
@@ -108,7 +112,11 @@ impl Proxy {
         });
         let edge = Edge {
             resolver,
-            realms: Arc::new(crate::steps::container_sync::RealmsInUse::new(realms_conf)),
+            realms: Arc::new(WatchedFile::new(
+                realms_conf,
+                REALMS_CHECK_INTERVAL,
+                RealmsFile::parsed,
+            )),
             config,
             core,
             users,

@@ -13,6 +13,7 @@ mod serve;
 mod shutdown;
 mod tasks;
 pub mod trans_id;
+mod watched;
 
 pub use body::{Body, BodyError, BodySender, Closed, CollectError, collect};
 pub use clock::Clock;
@@ -20,6 +21,7 @@ pub use odd_names::{OddHeader, OddHeaders};
 pub use serve::{ServeOptions, serve};
 pub use shutdown::{Shutdown, ShutdownTrigger};
 pub use tasks::Tasks;
+pub use watched::{Parsed, WatchedFile};
 
 use std::future::Future;
 use std::net::SocketAddr;

@@ -4,10 +4,6 @@
 //! See "Container to Container Synchronization" in Swift's documentation. The other way, from here to there, is the work
 //! of the storage nodes.
 
-mod realms;
-
-pub use realms::RealmsInUse;
-
 use super::answer;
 use super::symlink::TrustedTarget;
 use crate::Edge;
@@ -18,7 +14,7 @@ use http::{Method, StatusCode};
 use martlet_protocol::header;
 use martlet_protocol::name::Target;
 use martlet_protocol::percent;
-use martlet_protocol::sync::{Realms, Signed, SyncTo};
+use martlet_protocol::sync::{Realms, Signed};
 use martlet_service::{Request, Response, headers};
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value, json};
@@ -161,24 +157,7 @@ fn check_sync_to(config: &ContainerSyncConfig, realms: &Realms, value: &str) -> 
                 .into(),
         );
     }
-    match SyncTo::parse(value)? {
-        SyncTo::Realm { realm, cluster, .. } => {
-            let known = realms.get(&realm).filter(|realm| realm.key.is_some());
-            let known = known.ok_or_else(|| format!("No realm key for '{realm}'"))?;
-            match known.clusters.contains_key(&cluster) {
-                true => Ok(()),
-                false => Err(format!("No cluster endpoint for '{realm}' '{cluster}'")),
-            }
-        }
-        SyncTo::Url(url) => {
-            let host = url.parse::<http::Uri>().ok();
-            let host = host.as_ref().and_then(|uri| uri.host()).unwrap_or("");
-            match config.allowed_sync_hosts.iter().any(|allowed| allowed == host) {
-                true => Ok(()),
-                false => Err(format!("Invalid host '{host}' in X-Container-Sync-To")),
-            }
-        }
-    }
+    realms.destination(value, &config.allowed_sync_hosts).map(|_| ())
 }
 
 /// What became of a signature; the words go to the log, never to the client.
