@@ -1,5 +1,9 @@
 //! `node.toml`: what one process is. Wrong files fail here, before a socket or a disk is touched.
 
+mod container_sync;
+
+pub use container_sync::ContainerSyncSettings;
+
 use martlet_container_server::{AccountServerConfig, ContainerServerConfig};
 use martlet_object_server::ObjectServerSettings;
 use martlet_protocol::hash::HashSalt;
@@ -106,6 +110,8 @@ pub struct StorageConfig {
     pub account_server: AccountServerConfig,
     #[serde(default)]
     pub workers: WorkerSettings,
+    #[serde(default)]
+    pub container_sync: ContainerSyncSettings,
 }
 
 /// One device and where it is mounted.
@@ -333,10 +339,16 @@ impl NodeConfig {
         self.log.file.iter_mut().for_each(absolute);
         if let Some(storage) = &mut self.storage {
             storage.pid_file.iter_mut().for_each(absolute);
+            storage.container_sync.realms_conf.iter_mut().for_each(absolute);
             storage
                 .devices
                 .iter_mut()
                 .for_each(|device| absolute(&mut device.path));
+        }
+        if let Some(proxy) = &mut self.proxy
+            && let Some(sync) = &mut proxy.pipeline.container_sync
+        {
+            sync.realms_conf.iter_mut().for_each(absolute);
         }
     }
 

@@ -12,8 +12,8 @@ use martlet_object_server::{ObjectServer, ObjectServerConfig};
 use martlet_protocol::hash::HashSalt;
 use martlet_protocol::update::UpdateTarget;
 use martlet_replicator::{
-    Auditor, DarkData, Expirer, Neighbours, PassEndpoint, Reaper, Reclaimer, Reconciler, ReplicationServer,
-    Replicator, Rings, StatusEndpoint, Updater, WorkerSet, Workers,
+    Auditor, ContainerSync, DarkData, Expirer, Neighbours, PassEndpoint, Reaper, Reclaimer, Reconciler,
+    ReplicationServer, Replicator, Rings, StatusEndpoint, Updater, WorkerSet, Workers, WorkersConfig,
 };
 use martlet_service::logging::LogOptions;
 use martlet_service::{Clock, Handler, ServeOptions, Shutdown, ShutdownTrigger, Tasks, metrics, serve};
@@ -271,6 +271,13 @@ fn spawn_workers(
             salt(),
         ),
         reconciler: Reconciler::new(neighbours(), devices(), rings(), clock(), salt()),
+        container_sync: ContainerSync::new(
+            storage.container_sync.worker(),
+            neighbours(),
+            devices(),
+            rings(),
+            salt(),
+        ),
         auditor: Auditor::new(
             settings.auditor(),
             devices(),
@@ -287,7 +294,10 @@ fn spawn_workers(
         replicator,
     };
     Workers::spawn(
-        settings.workers(),
+        WorkersConfig {
+            container_sync_interval_ms: storage.container_sync.interval_ms(),
+            ..settings.workers()
+        },
         devices(),
         set,
         clock(),

@@ -94,6 +94,8 @@ impl Recon {
                     "expired_last_pass": last.map(|last| last.report["expired"].clone()),
                 })
             }
+            // Swift has no word for it.
+            "container-sync" => json!(self.last("container-sync").await),
             "auditor/object" => self.audit_of_objects().await,
             "auditor/account" => self.audit_of("account").await,
             "auditor/container" => self.audit_of("container").await,

@@ -1,4 +1,4 @@
-//! The workers that make all copies agree: replicate, deliver what is owed, expire, forget, audit, reap, reconcile.
+//! The workers that make all copies agree: replicate, deliver what is owed, expire, forget, audit, reap, reconcile, mirror.
 //!
 //! - [`planner`] decides, in pure code, what a device pulls, pushes and lets go. Read it first.
 //! - [`Replicator`] carries it out: one full round per [`Replicator::pass`].
@@ -7,6 +7,7 @@
 //! - [`Reclaimer`] forgets deletions that everybody has; `doubt.rs` says who is not believed after that.
 //! - [`Auditor`] reads everything again and again; [`Reaper`] empties deleted accounts; [`Reconciler`] moves what lies
 //!   under the wrong policy.
+//! - [`ContainerSync`] brings changes to other clusters that mirror a container.
 //! - [`status`] and [`inspect`] tell operators what there is and why; [`Ledger`] keeps what each worker did last.
 //! - [`Workers`] runs all of them in the background, and on demand.
 //!
@@ -14,6 +15,8 @@
 
 mod account_report;
 mod auditor;
+mod backoff;
+mod container_sync;
 mod doubt;
 mod expirer;
 pub mod inspect;
@@ -37,6 +40,7 @@ pub mod wire;
 mod workers;
 
 pub use auditor::{AuditReport, Auditor, AuditorConfig, DarkData, DarkDataAction};
+pub use container_sync::{ContainerSync, ContainerSyncConfig, ContainerSyncReport};
 pub use expirer::{ExpireReport, Expirer, ExpirerConfig};
 pub use ledger::{LastPass, Ledger};
 pub use neighbours::Neighbours;

@@ -5,8 +5,8 @@
 //! of containers (coalesced entries) are sent only from here.
 
 use crate::account_report;
+use crate::backoff::Backoff;
 use crate::replicator::Rings;
-use backoff::Backoff;
 use futures_util::future::join_all;
 use futures_util::stream::{self, StreamExt};
 use http::StatusCode;
@@ -22,8 +22,6 @@ use std::collections::{HashMap, HashSet};
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
-
-mod backoff;
 
 /// Bounds of the updater.
 #[derive(Clone, Debug)]
@@ -77,8 +75,20 @@ struct Shared {
     client: NodeClient,
     clock: Clock,
     salt: HashSalt,
-    backoff: Mutex<Backoff>,
+    backoff: Mutex<Backoff<Key>>,
     places: Mutex<HashMap<String, Place>>,
+}
+
+/// One container or account at one of its servers.
+type Key = (UpdateTarget, String);
+
+/// The key under which an update pauses: all rows of a container do so together.
+fn key(update: &Update, target: &UpdateTarget) -> Key {
+    let path = match update.object {
+        Some(_) => format!("{}/{}", update.account, update.container),
+        None => update.account.clone(),
+    };
+    (target.clone(), path)
 }
 
 /// Where the ticks are in one outbox.
@@ -299,7 +309,7 @@ impl Sweep<'_> {
         {
             return Said::Nothing;
         }
-        let key = backoff::key(update, target);
+        let key = key(update, target);
         let backoff = || {
             self.updater
                 .backoff

@@ -1,6 +1,7 @@
 //! Runs the workers in the background, each at its own pace, and any or all of them on demand.
 
 use crate::auditor::Auditor;
+use crate::container_sync::{ContainerSync, ContainerSyncReport};
 use crate::expirer::{ExpireReport, Expirer};
 use crate::ledger::{LastPass, Ledger};
 use crate::reaper::{ReapReport, Reaper};
@@ -37,6 +38,8 @@ pub struct WorkersConfig {
     pub reap_interval_ms: u64,
     /// Between two looks for objects under a wrong policy. Swift's `interval` of the container reconciler.
     pub reconcile_interval_ms: u64,
+    /// Between two rounds over the containers that other clusters mirror. Swift's `interval` of container-sync.
+    pub container_sync_interval_ms: u64,
     /// Between two rounds of the auditor. Swift's `interval`.
     pub audit_interval_ms: u64,
     /// Between two questions to a device that did not answer; when it does, a round begins.
@@ -52,6 +55,7 @@ impl Default for WorkersConfig {
             reclaim_interval_ms: 3_600_000,
             reap_interval_ms: 3_600_000,
             reconcile_interval_ms: 30_000,
+            container_sync_interval_ms: 300_000,
             audit_interval_ms: 1_800_000,
             probe_interval_ms: 2_000,
         }
@@ -68,6 +72,7 @@ pub struct WorkerSet {
     pub auditor: Auditor,
     pub reaper: Reaper,
     pub reconciler: Reconciler,
+    pub container_sync: ContainerSync,
 }
 
 /// The workers of one node.
@@ -96,6 +101,7 @@ pub struct FullReport {
     pub reclaimed: ReclaimReport,
     pub updates_before: UpdateReport,
     pub updates_after: UpdateReport,
+    pub mirrored: ContainerSyncReport,
 }
 
 impl Workers {
@@ -137,6 +143,7 @@ impl Workers {
         run("reaper", Box::pin(workers.clone().reap()));
         run("reconciler", Box::pin(workers.clone().reconcile()));
         run("device gauges", Box::pin(workers.clone().gauges()));
+        run("container sync", Box::pin(workers.clone().container_sync()));
         run("auditor", Box::pin(workers.clone().audit()));
         workers
     }
@@ -151,6 +158,7 @@ impl Workers {
         let reaped = self.noted("reaper", set.reaper.pass()).await;
         let reclaimed = self.noted("reclaimer", set.reclaimer.pass()).await;
         let updates_after = self.noted("updater", set.updater.pass()).await;
+        let mirrored = self.noted("container-sync", set.container_sync.pass()).await;
         let remaining: u64 = replication.devices.values().map(|device| device.remaining).sum();
         FullReport {
             complete: replication.complete && remaining == 0 && updates_after.waiting == 0,
@@ -161,6 +169,7 @@ impl Workers {
             reclaimed,
             updates_before,
             updates_after,
+            mirrored,
         }
     }
 
@@ -174,6 +183,9 @@ impl Workers {
             "reclaimer" => serde_json::to_value(self.noted("reclaimer", set.reclaimer.pass()).await),
             "reaper" => serde_json::to_value(self.noted("reaper", set.reaper.pass()).await),
             "reconciler" => serde_json::to_value(self.noted("reconciler", set.reconciler.pass()).await),
+            "container-sync" => {
+                serde_json::to_value(self.noted("container-sync", set.container_sync.pass()).await)
+            }
             "auditor" => {
                 let report = self.noted("auditor", set.auditor.pass()).await;
                 if report.damaged > report.repaired {
@@ -314,6 +326,14 @@ impl Workers {
             if report.moved > 0 {
                 self.update_soon();
             }
+        }
+    }
+
+    async fn container_sync(self: Arc<Self>) {
+        loop {
+            tokio::time::sleep(Duration::from_millis(self.config.container_sync_interval_ms)).await;
+            self.noted("container-sync", self.set.container_sync.paced_pass())
+                .await;
         }
     }
 

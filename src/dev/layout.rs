@@ -169,6 +169,7 @@ fn node_storage(number: usize, port: u16, known: Option<StorageConfig>) -> Stora
             container_server: Default::default(),
             account_server: Default::default(),
             workers: Default::default(),
+            container_sync: Default::default(),
         },
     }
 }

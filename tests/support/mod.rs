@@ -285,15 +285,20 @@ impl Cluster {
 
     /// Changes a worker's setting of every node, from the next start on.
     pub fn set_worker(&self, key: &str, value: toml::Value) {
+        self.set_storage("workers", key, value);
+    }
+
+    /// Changes a setting in a section of every node's `[storage]`, from the next start on.
+    pub fn set_storage(&self, section: &str, key: &str, value: toml::Value) {
         for number in 1..=NODES {
             let path = self.node_folder(number).join("node.toml");
             let text = std::fs::read_to_string(&path).expect("node.toml is there");
             let mut config: toml::Table = text.parse().expect("node.toml is TOML");
             let storage = config["storage"].as_table_mut().expect("a table");
-            let workers = storage
-                .entry("workers")
+            let section = storage
+                .entry(section.to_owned())
                 .or_insert_with(|| toml::Table::new().into());
-            workers
+            section
                 .as_table_mut()
                 .expect("a table")
                 .insert(key.to_owned(), value.clone());

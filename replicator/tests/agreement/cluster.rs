@@ -10,9 +10,9 @@ use martlet_protocol::policy::PolicyIndex;
 use martlet_protocol::record::{ObjectMeta, ObjectRecord};
 use martlet_protocol::timestamp::Timestamp;
 use martlet_replicator::{
-    Auditor, AuditorConfig, DarkData, DarkDataAction, DeviceReport, Expirer, ExpirerConfig, Neighbours,
-    PassReport, Reaper, ReaperConfig, Reclaimer, ReclaimerConfig, Reconciler, ReplicationServer, Replicator,
-    ReplicatorConfig, Rings, Updater, UpdaterConfig, WorkerSet,
+    Auditor, AuditorConfig, ContainerSync, ContainerSyncConfig, DarkData, DarkDataAction, DeviceReport,
+    Expirer, ExpirerConfig, Neighbours, PassReport, Reaper, ReaperConfig, Reclaimer, ReclaimerConfig,
+    Reconciler, ReplicationServer, Replicator, ReplicatorConfig, Rings, Updater, UpdaterConfig, WorkerSet,
 };
 use martlet_ring::{Device as Node, Ring, RingParts, RingSet, Row as RingRow};
 use martlet_service::{
@@ -58,6 +58,7 @@ pub struct TestNode {
     pub auditor: Auditor,
     pub reaper: Reaper,
     pub reconciler: Reconciler,
+    pub container_sync: ContainerSync,
 }
 
 impl TestNode {
@@ -70,6 +71,7 @@ impl TestNode {
             auditor: self.auditor.clone(),
             reaper: self.reaper.clone(),
             reconciler: self.reconciler.clone(),
+            container_sync: self.container_sync.clone(),
         }
     }
 }
@@ -329,6 +331,13 @@ impl Cluster {
             clock.clone(),
             salt.clone(),
         );
+        let container_sync = ContainerSync::new(
+            ContainerSyncConfig::default(),
+            neighbours.clone(),
+            devices.clone(),
+            rings.clone(),
+            salt.clone(),
+        );
         let auditor = Auditor::new(
             AuditorConfig::default(),
             devices.clone(),
@@ -354,6 +363,7 @@ impl Cluster {
             auditor,
             reaper,
             reconciler,
+            container_sync,
         }
     }
 

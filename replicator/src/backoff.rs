@@ -1,24 +1,12 @@
-//! When a container whose server refused is tried again. Pure: the moment is passed in.
+//! When what failed is tried again. Pure: the moment is passed in.
 
-use martlet_protocol::update::{Update, UpdateTarget};
 use std::collections::HashMap;
+use std::hash::Hash;
 use std::time::{Duration, Instant};
 
-/// Containers in pause that are remembered. Past it, those whose pause is over are forgotten, then the rest: they are
+/// Things in pause that are remembered. Past it, those whose pause is over are forgotten, then the rest: they are
 /// merely tried sooner.
 const MAX_REMEMBERED: usize = 100_000;
-
-/// One container or account at one of its servers.
-pub type Key = (UpdateTarget, String);
-
-/// The key under which an update pauses: all rows of a container do so together.
-pub fn key(update: &Update, target: &UpdateTarget) -> Key {
-    let path = match update.object {
-        Some(_) => format!("{}/{}", update.account, update.container),
-        None => update.account.clone(),
-    };
-    (target.clone(), path)
-}
 
 #[derive(Debug)]
 struct Pause {
@@ -28,13 +16,13 @@ struct Pause {
 
 /// Pauses that double with each refusal in a row.
 #[derive(Debug)]
-pub struct Backoff {
+pub struct Backoff<K> {
     first: Duration,
     longest: Duration,
-    pauses: HashMap<Key, Pause>,
+    pauses: HashMap<K, Pause>,
 }
 
-impl Backoff {
+impl<K: Eq + Hash> Backoff<K> {
     pub fn new(first: Duration, longest: Duration) -> Self {
         Backoff {
             first,
@@ -43,15 +31,15 @@ impl Backoff {
         }
     }
 
-    pub fn may_try(&self, key: &Key, now: Instant) -> bool {
+    pub fn may_try(&self, key: &K, now: Instant) -> bool {
         self.pauses.get(key).is_none_or(|pause| pause.until <= now)
     }
 
-    pub fn succeeded(&mut self, key: &Key) {
+    pub fn succeeded(&mut self, key: &K) {
         self.pauses.remove(key);
     }
 
-    pub fn failed(&mut self, key: Key, now: Instant) {
+    pub fn failed(&mut self, key: K, now: Instant) {
         if self.pauses.len() >= MAX_REMEMBERED {
             self.pauses.retain(|_, pause| pause.until > now);
             if self.pauses.len() >= MAX_REMEMBERED {
@@ -62,7 +50,7 @@ impl Backoff {
             until: now,
             length: Duration::ZERO,
         });
-        // Several rows of a container that fail together are one failure.
+        // Several failures at once are one.
         if pause.until <= now {
             pause.length = (pause.length * 2).clamp(self.first, self.longest.max(self.first));
             pause.until = now + pause.length;
@@ -76,13 +64,7 @@ mod tests {
 
     #[test]
     fn pauses_double_up_to_the_longest_and_end_with_a_success() {
-        let target = UpdateTarget {
-            ip: "1".into(),
-            port: 1,
-            device: "d".into(),
-            partition: 0,
-        };
-        let key = (target, "a/c".to_owned());
+        let key = "c".to_owned();
         let start = Instant::now();
         let at = |secs| start + Duration::from_secs(secs);
         let mut backoff = Backoff::new(Duration::from_secs(1), Duration::from_secs(3));
