@@ -4,6 +4,7 @@ mod support;
 
 use std::path::Path;
 use support::clients::{aws, refused, run, swift};
+use support::http::Swift;
 use support::{Cluster, files};
 
 struct Bucket<'a> {
@@ -212,4 +213,57 @@ fn versions_made_of_parts_keep_their_parts() {
         let parts = run(swift(&cluster.url(), folder.path()).args(["list", "bucket+segments"]));
         parts.lines().count() == 2
     });
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn archived_uploads_keep_their_parts() {
+    let cluster = Cluster::start();
+    let folder = tempfile::tempdir().unwrap();
+    let user = Swift::login(cluster.address(), "test:tester", "testing").await;
+    let call = async |method: &str, path: &str, headers: &[(&str, &str)]| {
+        let answer = user.call(method, path, headers, "").await;
+        assert!(answer.status < 300, "{method} {path}: {}", answer.status);
+        answer
+    };
+    call("PUT", "/archive", &[]).await;
+    call("PUT", "/bucket", &[("x-versions-location", "archive")]).await;
+    let upload = |name: &str| {
+        files::write_random(&folder.path().join(name), 9 * 1024 * 1024);
+        let to = ["s3", "cp", name, "s3://bucket/large", "--no-progress"];
+        run(aws(&cluster.url(), folder.path()).args(to));
+    };
+    let wait_for_parts = |count: usize| {
+        support::wait_for("the parts of what is gone are gone, and no others", || {
+            let parts = run(swift(&cluster.url(), folder.path()).args(["list", "bucket+segments"]));
+            parts.lines().count() == count
+        });
+    };
+    let is_whole = async |path: &str, name: &str| {
+        let whole = std::fs::read(folder.path().join(name)).unwrap();
+        assert!(call("GET", path, &[]).await.body == whole, "{path} is not {name}");
+    };
+    let archived = async || {
+        let listing = call("GET", "/archive", &[]).await.text();
+        let names = listing.lines().map(|name| format!("/archive/{name}"));
+        names.collect::<Vec<_>>()
+    };
+    for name in ["first", "second", "third"] {
+        upload(name);
+    }
+    let names = archived().await;
+    assert_eq!(names.len(), 2);
+    is_whole(&names[0], "first").await;
+    wait_for_parts(6);
+    // A version goes with its parts, and with nobody else's.
+    call("DELETE", &names[0], &[]).await;
+    wait_for_parts(4);
+    is_whole(&names[1], "second").await;
+    is_whole("/bucket/large", "third").await;
+    // The version before comes back with its parts.
+    call("DELETE", "/bucket/large", &[]).await;
+    wait_for_parts(2);
+    assert_eq!(archived().await, [""; 0]);
+    is_whole("/bucket/large", "second").await;
+    call("DELETE", "/bucket/large", &[]).await;
+    wait_for_parts(0);
 }

@@ -7,16 +7,19 @@ use super::get::read;
 use crate::Edge;
 use crate::context::{Origin, target};
 use crate::pipeline::Next;
-use crate::steps::versioned_writes::{kept_version, parent_container};
+use crate::steps::versioned_writes::{archived_object, kept_version, parent_container};
 use futures_util::{StreamExt, stream};
 use http::{Method, StatusCode};
 use martlet_protocol::header;
-use martlet_protocol::name::{ContainerName, ContainerPath, ObjectPath, Target};
+use martlet_protocol::name::{ContainerName, ContainerPath, ObjectName, ObjectPath, Target};
 use martlet_protocol::timestamp::Timestamp;
 use martlet_service::{Request, Response, headers};
 
 /// The name of this step.
 pub const STEP: &str = "upload-parts";
+
+/// What the names of the containers begin with that hold the parts of a bucket's uploads.
+const PARTS: &str = "\0mpu\0";
 
 /// Marks a PUT or DELETE of something that was copied before: the parts belong to the copy now.
 #[derive(Clone, Copy, Debug)]
@@ -87,7 +90,7 @@ fn bucket_key(path: &ObjectPath) -> String {
 
 /// The container that holds the parts of a bucket's uploads.
 fn parts_container(path: &ObjectPath) -> Option<ContainerPath> {
-    let container = ContainerName::new(format!("\0mpu\0{}", bucket(path))).ok()?;
+    let container = ContainerName::new(format!("{PARTS}{}", bucket(path))).ok()?;
     Some(ContainerPath {
         account: path.account.clone(),
         container,
@@ -102,6 +105,10 @@ async fn may_have_parts(next: &Next, path: &ObjectPath) -> bool {
     };
     let edge = next.edge();
     let key = bucket_key(path);
+    if archived_object(&path.object).is_some() {
+        // Archives hold what was uploaded to other buckets.
+        return true;
+    }
     if bucket(path).starts_with('\0') || edge.without_parts.get(&key).await.is_some() {
         return false;
     }
@@ -141,7 +148,44 @@ async fn parts_of(
         return None;
     }
     let segments = read(manifest.into_body()).await?;
-    let parts = parts_container(path)?.container;
     let paths = segments.iter().filter_map(|segment| segment.path(&path.account));
-    Some(paths.filter(|segment| segment.container == parts).collect())
+    if archived_object(&path.object).is_none() {
+        let parts = parts_container(path)?.container;
+        return Some(paths.filter(|segment| segment.container == parts).collect());
+    }
+    let mut paths: Vec<ObjectPath> = paths.collect();
+    paths.retain(|segment| segment.container.starts_with(PARTS));
+    let parts = paths.first()?.container.clone();
+    let bucket = ContainerName::new(parts.strip_prefix(PARTS)?).ok()?;
+    if is_still_used(next, origin, path, bucket, stored).await {
+        return None;
+    }
+    paths.retain(|segment| segment.container == parts);
+    Some(paths)
+}
+
+/// Whether an upload that an archive holds is, or may be, what stands in its bucket as well: a write may have put it aside
+/// and failed to replace it.
+async fn is_still_used(
+    next: &Next,
+    origin: &Origin,
+    archived: &ObjectPath,
+    bucket: ContainerName,
+    stored: &str,
+) -> bool {
+    let Some(object) = archived_object(&archived.object).and_then(|name| ObjectName::new(name).ok()) else {
+        return true;
+    };
+    let current = ObjectPath {
+        account: archived.account.clone(),
+        container: bucket,
+        object,
+    };
+    let request = origin.request(Method::HEAD, Target::Object(current), "");
+    let current = next.clone().run(request).await;
+    match current.status() {
+        StatusCode::NOT_FOUND => false,
+        status if status.is_success() => headers::text(current.headers(), MULTIPART) == Some(stored),
+        _ => true,
+    }
 }

@@ -21,6 +21,7 @@ use martlet_service::{Request, Response};
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value, json};
 
+pub use legacy::archived_object;
 pub use object_versioning::{bytes_of_versions, kept_version};
 
 /// What hidden containers of versions begin with.

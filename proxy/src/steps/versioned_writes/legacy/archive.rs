@@ -106,6 +106,15 @@ pub fn archive_prefix(object: &str) -> String {
     format!("{:03x}{object}/", object.len())
 }
 
+/// The object of which a name in a legacy archive container is a version; `None`: it is the name of no version.
+pub fn archived_object(name: &str) -> Option<&str> {
+    let (length, rest) = name.split_at_checked(3)?;
+    let length = usize::from_str_radix(length, 16).ok()?;
+    let (object, moment) = rest.split_at_checked(length)?;
+    let is_moment = Timestamp::parse(moment.strip_prefix('/')?).is_ok();
+    is_moment.then_some(object).filter(|object| !object.is_empty())
+}
+
 /// The name of a version in a legacy archive container.
 pub fn archive_object(object: &str, moment: Timestamp) -> Option<ObjectName> {
     ObjectName::new(format!("{}{}", archive_prefix(object), moment.internal())).ok()
@@ -164,5 +173,16 @@ mod tests {
             "004ü/b/1234567890.10000"
         );
         assert_eq!(archive_object(&"o".repeat(4_090), moment), None);
+        assert_eq!(archived_object("004ü/b/1234567890.10000"), Some("ü/b"));
+        for other in [
+            "004ü/b",
+            "003ü/b/1234567890.10000",
+            "00",
+            "000/1234567890.10000",
+            "001a/x",
+            "zzza/1",
+        ] {
+            assert_eq!(archived_object(other), None, "{other}");
+        }
     }
 }

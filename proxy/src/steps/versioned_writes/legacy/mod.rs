@@ -11,6 +11,8 @@ use super::{Refusal, object_versioning, whole};
 use crate::context::target;
 use crate::core::ContainerInfo;
 use crate::pipeline::Next;
+pub use archive::archived_object;
+
 use archive::Archive;
 use http::Method;
 use martlet_protocol::name::{ContainerName, ObjectPath, Target};
