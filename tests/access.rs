@@ -3,7 +3,7 @@
 mod support;
 
 use support::http::{Answer, Swift, request};
-use support::{Cluster, PATIENCE};
+use support::{Cluster, until};
 
 async fn login(cluster: &Cluster, user: &str, key: &str) -> Swift {
     Swift::login(cluster.address(), user, key).await
@@ -115,11 +115,10 @@ async fn what_is_over_opens_only_on_request() {
     assert_eq!(user.call("PUT", "/c", &[], "").await.status, 201);
     let soon = [("x-delete-after", "1"), ("x-object-meta-a", "b")];
     assert_eq!(user.call("PUT", "/c/o", &soon, "body").await.status, 201);
-    let end = std::time::Instant::now() + PATIENCE;
-    while user.call("HEAD", "/c/o", &[], "").await.status == 200 {
-        assert!(std::time::Instant::now() < end, "the object does not expire");
-        tokio::time::sleep(std::time::Duration::from_millis(50)).await;
-    }
+    until("the object to expire", async || {
+        user.call("HEAD", "/c/o", &[], "").await.status == 404
+    })
+    .await;
     let open = [("x-open-expired", "true")];
     let opened = user.call("GET", "/c/o", &open, "").await;
     assert_eq!((opened.status, opened.text().as_str()), (200, "body"));

@@ -5,10 +5,11 @@ mod support;
 
 use rand::Rng;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicBool, Ordering};
 use support::copies::Placement;
 use support::http::Swift;
 use support::{Cluster, NODES};
+use tokio::sync::watch;
 
 /// Keys of one writer. Each key has one writer, so that its history is a line.
 const KEYS: usize = 12;
@@ -36,7 +37,7 @@ struct Writer {
     user: Swift,
     number: usize,
     keys: Vec<Key>,
-    acknowledged: Arc<AtomicUsize>,
+    acknowledged: Arc<watch::Sender<usize>>,
 }
 
 impl Writer {
@@ -81,7 +82,7 @@ impl Writer {
                 acknowledged: wanted,
                 attempts: Vec::new(),
             };
-            self.acknowledged.fetch_add(1, Ordering::SeqCst);
+            self.acknowledged.send_modify(|count| *count += 1);
         }
         let read = rand::rng().random_range(0..KEYS);
         self.check(read).await;
@@ -115,7 +116,7 @@ fn name(writer: usize, key: usize) -> String {
     format!("w{writer}-{key}")
 }
 
-async fn writers(cluster: &Cluster, acknowledged: &Arc<AtomicUsize>) -> Vec<Writer> {
+async fn writers(cluster: &Cluster, acknowledged: &Arc<watch::Sender<usize>>) -> Vec<Writer> {
     let user = Swift::login(cluster.address(), "test:tester", "testing").await;
     assert_eq!(user.call("PUT", "/load", &[], "").await.status / 100, 2);
     let writer = |number| Writer {
@@ -128,17 +129,13 @@ async fn writers(cluster: &Cluster, acknowledged: &Arc<AtomicUsize>) -> Vec<Writ
 }
 
 /// Waits until so many more writes were acknowledged.
-async fn progress(acknowledged: &AtomicUsize, writes: usize) {
-    let goal = acknowledged.load(Ordering::SeqCst) + writes;
-    let reached = async {
-        while acknowledged.load(Ordering::SeqCst) < goal {
-            tokio::task::yield_now().await;
-            tokio::time::sleep(std::time::Duration::from_millis(1)).await;
-        }
-    };
-    tokio::time::timeout(support::PATIENCE, reached)
+async fn progress(acknowledged: &watch::Sender<usize>, writes: usize) {
+    let goal = *acknowledged.borrow() + writes;
+    let mut seen = acknowledged.subscribe();
+    tokio::time::timeout(support::PATIENCE, seen.wait_for(|count| *count >= goal))
         .await
-        .expect("writes go on being acknowledged");
+        .expect("writes go on being acknowledged")
+        .expect("the sender is ours");
 }
 
 /// Every primary holds the same of every key, and it is what the writers know.
@@ -192,7 +189,7 @@ async fn assert_listing_agrees(user: &Swift, writers: &[Writer]) {
 #[tokio::test(flavor = "multi_thread")]
 async fn storage_processes_are_killed_again_and_again() {
     let cluster = Cluster::start_processes();
-    let acknowledged = Arc::new(AtomicUsize::new(0));
+    let acknowledged = Arc::new(watch::Sender::new(0));
     let writers = writers(&cluster, &acknowledged).await;
     let user = writers[0].user.clone();
     let stop = Arc::new(AtomicBool::new(false));
@@ -237,7 +234,7 @@ async fn storage_processes_are_killed_again_and_again() {
 #[tokio::test(flavor = "multi_thread")]
 async fn everything_is_killed_at_once() {
     let mut cluster = Cluster::start_processes();
-    let acknowledged = Arc::new(AtomicUsize::new(0));
+    let acknowledged = Arc::new(watch::Sender::new(0));
     let mut writers = writers(&cluster, &acknowledged).await;
     for round in 0..3 {
         let running: Vec<_> = writers
@@ -263,7 +260,7 @@ async fn everything_is_killed_at_once() {
                                     acknowledged: wanted,
                                     attempts: Vec::new(),
                                 };
-                                writer.acknowledged.fetch_add(1, Ordering::SeqCst);
+                                writer.acknowledged.send_modify(|count| *count += 1);
                             }
                             _ => return writer,
                         }

@@ -3,21 +3,11 @@
 mod support;
 
 use support::http::{Swift, stream_in, stream_out};
-use support::{Cluster, NODES, files, resident_bytes};
+use support::{Cluster, files, watching_memory};
 
 /// What the server may have resident, all its processes together.
 const LIMIT_BYTES: u64 = 512 << 20;
 const CLIENTS: usize = 8;
-
-fn resident(cluster: &Cluster) -> u64 {
-    let nodes = (1..=NODES)
-        .filter_map(|number| cluster.node_pid(number))
-        .map(|pid| pid as u32);
-    let mut pids: Vec<u32> = nodes.chain([cluster.pid()]).collect();
-    pids.sort_unstable();
-    pids.dedup();
-    pids.into_iter().map(resident_bytes).sum()
-}
 
 async fn eight_clients_move_large_objects(cluster: Cluster) {
     let size = files::large_size_bytes();
@@ -34,14 +24,13 @@ async fn eight_clients_move_large_objects(cluster: Cluster) {
             })
         })
         .collect();
-    let mut most = 0;
-    while clients.iter().any(|client| !client.is_finished()) {
-        most = most.max(resident(&cluster));
-        tokio::time::sleep(std::time::Duration::from_millis(20)).await;
-    }
-    for client in clients {
-        client.await.expect("no client failed");
-    }
+    let all = async {
+        for client in clients {
+            client.await.expect("no client failed");
+        }
+    };
+    let ((), most) = watching_memory(&cluster.pids(), all).await;
+    let most: u64 = most.into_iter().sum();
     assert!(most < LIMIT_BYTES, "{} MiB were resident", most >> 20);
     println!("most resident: {} MiB", most >> 20);
 }

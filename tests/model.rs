@@ -10,11 +10,12 @@ use rand::rngs::StdRng;
 use rand::{Rng, RngCore, SeedableRng};
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
 use support::copies::Placement;
 use support::http::{Answer, Swift};
 use support::{Cluster, NODES, wait_for};
+use tokio::sync::watch;
 
 const CLIENTS: usize = 4;
 /// Keys of one client. Each key has one client, so that its history is a line.
@@ -62,7 +63,7 @@ struct Client {
     seed: u64,
     random: StdRng,
     keys: Vec<Key>,
-    answered: Arc<AtomicUsize>,
+    answered: Arc<watch::Sender<usize>>,
     requests: u64,
 }
 
@@ -107,7 +108,7 @@ impl Client {
             self.seed
         );
         if is_done {
-            self.answered.fetch_add(1, Ordering::SeqCst);
+            self.answered.send_modify(|count| *count += 1);
         }
         is_done
     }
@@ -183,7 +184,7 @@ impl Client {
         let Some(answer) = self.ask(&self.path(key), &[]).await else {
             return;
         };
-        self.answered.fetch_add(1, Ordering::SeqCst);
+        self.answered.send_modify(|count| *count += 1);
         self.check(key, &answer);
     }
 
@@ -243,7 +244,7 @@ impl Client {
             self.seed,
             self.path(key)
         );
-        self.answered.fetch_add(1, Ordering::SeqCst);
+        self.answered.send_modify(|count| *count += 1);
     }
 
     /// While nodes are away a listing may lag, but it is in order, within its bounds, and invents nothing.
@@ -268,7 +269,7 @@ impl Client {
             "seed {}: {path} lists {names:?}",
             self.seed
         );
-        self.answered.fetch_add(1, Ordering::SeqCst);
+        self.answered.send_modify(|count| *count += 1);
     }
 }
 
@@ -281,16 +282,13 @@ enum Fault {
     Wipe,
 }
 
-async fn progress(answered: &AtomicUsize) {
-    let goal = answered.load(Ordering::SeqCst) + REQUESTS_BETWEEN;
-    let reached = async {
-        while answered.load(Ordering::SeqCst) < goal {
-            tokio::time::sleep(Duration::from_millis(2)).await;
-        }
-    };
-    tokio::time::timeout(support::PATIENCE, reached)
+async fn progress(answered: &watch::Sender<usize>) {
+    let goal = *answered.borrow() + REQUESTS_BETWEEN;
+    let mut seen = answered.subscribe();
+    tokio::time::timeout(support::PATIENCE, seen.wait_for(|count| *count >= goal))
         .await
-        .expect("requests go on being answered");
+        .expect("requests go on being answered")
+        .expect("the sender is ours");
 }
 
 /// Rounds until every device has everything. Rows may still be owed while clients write.
@@ -317,7 +315,7 @@ async fn run(seed: u64) {
     let user = Swift::login(cluster.address(), "test:tester", "testing").await;
     assert_eq!(user.call("PUT", "/model", &[], "").await.status, 201);
     heal(&cluster);
-    let answered = Arc::new(AtomicUsize::new(0));
+    let answered = Arc::new(watch::Sender::new(0));
     let stop = Arc::new(AtomicBool::new(false));
     let clients: Vec<_> = (0..CLIENTS)
         .map(|number| {
@@ -461,7 +459,7 @@ async fn a_write_behind_the_models_back_is_found() {
         seed: 0,
         random: StdRng::seed_from_u64(0),
         keys: vec![Key::default(); KEYS],
-        answered: Arc::default(),
+        answered: Arc::new(watch::Sender::new(0)),
         requests: 0,
     };
     client.read(0).await;

@@ -115,6 +115,17 @@ impl Cluster {
         self.child.as_ref().expect("the cluster runs").id()
     }
 
+    /// All its processes.
+    pub fn pids(&self) -> Vec<u32> {
+        let nodes = (1..=NODES).filter_map(|number| self.node_pid(number));
+        let mut pids: Vec<u32> = [self.pid()]
+            .into_iter()
+            .chain(nodes.map(|pid| pid as u32))
+            .collect();
+        pids.dedup();
+        pids
+    }
+
     /// The process id a node wrote down.
     pub fn node_pid(&self, number: usize) -> Option<i32> {
         let text = std::fs::read_to_string(self.node_folder(number).join("node.pid")).ok()?;
@@ -383,6 +394,38 @@ pub fn wait_for(what: &str, mut condition: impl FnMut() -> bool) {
         assert!(Instant::now() < deadline, "waited in vain for {what}");
         std::thread::park_timeout(Duration::from_millis(5));
     }
+}
+
+/// As [`wait_for`], where looking takes requests.
+pub async fn until(what: &str, mut condition: impl AsyncFnMut() -> bool) {
+    let mut tick = tokio::time::interval(Duration::from_millis(5));
+    let reached = async {
+        while !condition().await {
+            tick.tick().await;
+        }
+    };
+    let reached = tokio::time::timeout(PATIENCE, reached).await;
+    assert!(reached.is_ok(), "waited in vain for {what}");
+}
+
+/// Does something and watches the memory of processes meanwhile: what came of it, and the most that was resident in each.
+pub async fn watching_memory<T>(pids: &[u32], work: impl Future<Output = T>) -> (T, Vec<u64>) {
+    let mut most = vec![0; pids.len()];
+    let mut look = || {
+        for (most, pid) in most.iter_mut().zip(pids) {
+            *most = resident_bytes(*pid).max(*most);
+        }
+    };
+    let mut tick = tokio::time::interval(Duration::from_millis(20));
+    let mut work = std::pin::pin!(work);
+    let done = loop {
+        tokio::select! {
+            done = &mut work => break done,
+            _ = tick.tick() => look(),
+        }
+    };
+    look();
+    (done, most)
 }
 
 pub fn send_signal(pid: i32, signal: rustix::process::Signal) {

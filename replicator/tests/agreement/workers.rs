@@ -27,11 +27,14 @@ fn spawn(
 }
 
 async fn until<F: Future<Output = bool>>(what: &str, mut holds: impl FnMut() -> F) {
-    let deadline = tokio::time::Instant::now() + Duration::from_secs(20);
-    while !holds().await {
-        assert!(tokio::time::Instant::now() < deadline, "{what}");
-        tokio::time::sleep(Duration::from_millis(5)).await;
-    }
+    let mut tick = tokio::time::interval(Duration::from_millis(5));
+    let reached = async {
+        while !holds().await {
+            tick.tick().await;
+        }
+    };
+    let reached = tokio::time::timeout(Duration::from_secs(20), reached).await;
+    assert!(reached.is_ok(), "{what}");
 }
 
 #[tokio::test(flavor = "multi_thread")]
