@@ -39,6 +39,8 @@ pub struct DeviceConfig {
     pub batch_operations: usize,
     /// How long an operation that needs no sync waits for a synced batch to ride with.
     pub lazy_flush_ms: u64,
+    /// Body files that are removed before their folders are synced and they are struck off the list of garbage.
+    pub removals_per_sync: usize,
     /// Bytes that one read of a body file returns at most.
     pub read_chunk_bytes: usize,
 }
@@ -71,6 +73,7 @@ impl Default for DeviceConfig {
             max_open_bodies: 1024,
             batch_operations: 512,
             lazy_flush_ms: 100,
+            removals_per_sync: 64,
             read_chunk_bytes: 512 * 1024,
         }
     }

@@ -48,7 +48,12 @@ pub(crate) fn format(path: &Path, identity: &DeviceIdentity) -> Result<(), OpenE
     let io = |error: std::io::Error| io_error(path, &error);
     fs::create_dir_all(path).map_err(io)?;
     let layout = Layout::of(path);
-    for folder in [&layout.bodies, &layout.incoming, &layout.quarantine] {
+    for folder in [
+        &layout.index,
+        &layout.bodies,
+        &layout.incoming,
+        &layout.quarantine,
+    ] {
         fs::create_dir_all(folder).map_err(io)?;
     }
     for first in 0..=255u8 {

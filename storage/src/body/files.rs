@@ -2,18 +2,21 @@
 //!
 //! A body is written as `incoming/<id>`, and synced there with its directory. The batch that names it makes it visible;
 //! after that it is moved to `bodies/<last two digits>/<id>` (unsynced: a start finishes the move). A file that a batch
-//! stops naming is listed as garbage in that same batch, then unlinked, then struck from the list. So a start finds
-//! every file that no record names in `incoming/` or on the list, and walks nothing else.
+//! stops naming is listed as garbage in that same batch, then unlinked, and struck from the list once its folders are
+//! synced (a few dozen at a time). So a start finds every file that no record names in `incoming/` or on the list, and
+//! walks nothing else.
 
 use crate::codec::hex;
 use crate::codec::object::FileId;
-use crate::marker::Layout;
+use crate::marker::{Layout, sync_folder};
 use crate::pool::Pool;
 use serde::Serialize;
+use std::collections::BTreeSet;
 use std::fs::{self, File};
 use std::io::{self, ErrorKind, Write};
 use std::path::PathBuf;
 use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
+use std::sync::{Mutex, PoisonError};
 use std::time::{SystemTime, UNIX_EPOCH};
 
 /// Paths and threads for body files.
@@ -25,6 +28,8 @@ pub(crate) struct Files {
     /// First half of the ids of this run.
     run: u64,
     next: AtomicU64,
+    /// Removed, but not yet for certain: a power loss may bring them back.
+    removed: Mutex<Vec<FileId>>,
     pub(crate) open_bodies: AtomicUsize,
     pub(crate) quarantined: AtomicU64,
 }
@@ -67,6 +72,7 @@ impl Files {
             threads,
             run: now.as_nanos() as u64,
             next: AtomicU64::new(0),
+            removed: Mutex::default(),
             open_bodies: AtomicUsize::new(0),
             quarantined: AtomicU64::new(quarantined as u64),
         })
@@ -153,6 +159,38 @@ impl Files {
             }
         }
         Ok(())
+    }
+
+    /// Notes that a body was unlinked. Every `at_once` of them are made certain together, and answered: they may be
+    /// struck from the list of garbage. A start sees to those that are left.
+    pub(crate) fn removed(&self, id: FileId, at_once: usize) -> io::Result<Vec<FileId>> {
+        let mut removed = self.removed.lock().unwrap_or_else(PoisonError::into_inner);
+        removed.push(id);
+        if removed.len() < at_once {
+            return Ok(Vec::new());
+        }
+        let certain = std::mem::take(&mut *removed);
+        drop(removed);
+        self.sync_removals(&certain)?;
+        Ok(certain)
+    }
+
+    /// Makes it durable that these bodies are gone, wherever they stood.
+    pub(crate) fn sync_removals(&self, ids: &[FileId]) -> io::Result<()> {
+        if ids.is_empty() {
+            return Ok(());
+        }
+        let places: BTreeSet<PathBuf> = ids
+            .iter()
+            .filter_map(|id| self.body_path(*id).parent().map(PathBuf::from))
+            .collect();
+        for folder in places {
+            match sync_folder(&folder) {
+                Err(error) if error.kind() == ErrorKind::NotFound => {}
+                synced => synced?,
+            }
+        }
+        self.sync_incoming()
     }
 
     /// Puts a damaged copy aside with a note. The index no longer names it.

@@ -92,9 +92,13 @@ fn follow_up(shared: &Arc<Shared>, effects: Effects) {
             metrics::counter!("martlet_storage_quarantined_copies").increment(1);
         }
         for id in unlink {
-            match own.files.unlink(id) {
-                Ok(()) => own.commits.submit_lazy(move |batch| {
-                    batch.delete(Family::Meta, &keys::garbage(id.0));
+            let unlinked = own.files.unlink(id);
+            match unlinked.and_then(|()| own.files.removed(id, own.config.removals_per_sync)) {
+                Ok(certain) if certain.is_empty() => {}
+                Ok(certain) => own.commits.submit_lazy(move |batch| {
+                    for id in certain {
+                        batch.delete(Family::Meta, &keys::garbage(id.0));
+                    }
                     Ok(())
                 }),
                 Err(error) => {

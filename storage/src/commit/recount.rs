@@ -103,7 +103,7 @@ pub(crate) fn container(
 }
 
 /// Sums everything anew: removes records that cannot be read, then digests, counts and expiries follow from the rest.
-/// Cut short, it begins again at the next start.
+/// Cut short before [`finished`], it begins again at the next start.
 pub(crate) fn everything(index: &Index) -> Result<Counters, StorageError> {
     let mut writer = Writer::new(index);
     writer.put(Family::Meta, WANTED, &[])?;
@@ -216,9 +216,17 @@ pub(crate) fn everything(index: &Index) -> Result<Counters, StorageError> {
     writer.put(Family::Meta, LISTED, &[])?;
     writer.put(Family::Meta, keys::COUNTERS, &counters.encode())?;
     writer.flush(true)?;
-    writer.delete(Family::Meta, WANTED)?;
-    writer.flush(true)?;
     Ok(counters)
+}
+
+/// Everything is summed, and the bodies that nobody names are gone: only now the next start need not begin again.
+pub(crate) fn finished(index: &Index) -> Result<(), StorageError> {
+    if index.get(Tier::Disk, Family::Meta, WANTED)?.is_none() {
+        return Ok(());
+    }
+    let mut writer = Writer::new(index);
+    writer.delete(Family::Meta, WANTED)?;
+    writer.flush(true)
 }
 
 /// Gathers changes into batches of bounded size.

@@ -79,6 +79,7 @@ pub(super) fn open(config: DeviceConfig) -> Result<Arc<Shared>, OpenError> {
         }
     };
     tidy_bodies(&name, &index, &files, damaged || wanted).map_err(in_index)?;
+    recount::finished(&index).map_err(in_index)?;
 
     let commits = CommitQueue::new(config.queue_depth, Duration::from_millis(config.lazy_flush_ms));
     let shared = Arc::new(Shared {
@@ -135,13 +136,14 @@ fn tidy_bodies(name: &str, index: &Index, files: &Files, damaged: bool) -> Resul
         Ok(true)
     })?;
     let mut batch = WriteBatch::new();
-    for id in garbage {
-        if !is_named(index, files, id)? {
-            files.unlink(id)?;
+    for id in &garbage {
+        if !is_named(index, files, *id)? {
+            files.unlink(*id)?;
             orphans += 1;
         }
         index.batch_delete(&mut batch, Family::Meta, &keys::garbage(id.0));
     }
+    files.sync_removals(&garbage)?;
     index.write(batch, false)?;
     if damaged {
         for id in files.adopted()? {
