@@ -8,7 +8,7 @@ MARTLET := $(CARGO_TARGET_DIR)/release/martlet
 
 CACHE := $(or $(XDG_CACHE_HOME),$(HOME)/.cache)/martlet
 
-.PHONY: run soak test test-rust conformance-swift build deps deps-test lint bench clean
+.PHONY: run soak test test-rust conformance-swift test-openstack build deps deps-test deps-openstack lint bench clean
 
 run: build ## start the all-in-one cluster; make run ARGS="--port 8090 --data DIR"
 	@exec $(MARTLET) dev $(ARGS)
@@ -29,6 +29,11 @@ conformance-swift: build deps-test ## CONFORMANCE="--only test/functional/test_s
 	@echo "Swift's functional suite, a process for each storage node:"
 	@$(CACHE)/conformance/bin/python tests/conformance/swift.py --martlet $(MARTLET) --cache $(CACHE) --processes $(CONFORMANCE)
 
+# Real Keystone, Glance and Cinder's backup drivers, on a cluster that stands in their catalogue as `object-store`.
+OPENSTACK := $(CACHE)/openstack
+test-openstack: build deps-openstack ## STORIES="-k glance" for a part
+	@cd tests/openstack && $(OPENSTACK)/clients/bin/python -m pytest --martlet $(MARTLET) --services $(OPENSTACK)/services $(STORIES)
+
 lint: deps
 	cargo fmt --all --check
 	@tools/announce-first-build
@@ -46,6 +51,9 @@ deps: ## what the build needs: installs it when root, else names the command
 
 deps-test: ## the clients and Python environment that the tests use
 	@tools/deps test
+
+deps-openstack: ## a cloud's services and clients, for the stories
+	@tools/deps openstack
 
 clean:
 	cargo clean
