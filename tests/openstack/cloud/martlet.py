@@ -70,7 +70,8 @@ class Proxy:
         self.url = f"http://127.0.0.1:{port}"
         node = next(path for path in sorted(cluster.data.glob("*/node.toml")))
         shared = tomllib.loads(node.read_text())["cluster"]
-        shared["rings"] = str((node.parent / shared["rings"]).resolve())
+        for name in {"rings", "key_file"} & shared.keys():
+            shared[name] = str((node.parent / shared[name]).resolve())
         authtoken = {
             "auth_url": keystone_url,
             "username": "swift",
