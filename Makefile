@@ -32,7 +32,7 @@ conformance-swift: build deps-test ## CONFORMANCE="--only test/functional/test_s
 # Real Keystone, Glance and Cinder's backup drivers, on a cluster that stands in their catalogue as `object-store`.
 OPENSTACK := $(CACHE)/openstack
 test-openstack: build deps-openstack ## STORIES="-k glance" for a part
-	@cd tests/openstack && $(OPENSTACK)/clients/bin/python -m pytest --martlet $(MARTLET) --services $(OPENSTACK)/services $(STORIES)
+	@cd tests/openstack && $(OPENSTACK)/clients/bin/python -m pytest --martlet=$(MARTLET) --services=$(OPENSTACK)/services $(STORIES)
 
 lint: deps
 	cargo fmt --all --check
