@@ -8,6 +8,7 @@ pub mod identity;
 pub mod limits;
 pub mod listing;
 pub mod name;
+pub mod packed;
 pub mod percent;
 pub mod policy;
 pub mod query;

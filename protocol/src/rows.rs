@@ -1,13 +1,12 @@
 //! Pages of whole rows as container servers hand them to a proxy that merges replicas: a packed form, since a listing
 //! of ten thousand rows is read from several replicas and JSON was most of its price.
 //!
-//! A page is a version byte, then entries to its end: a tag byte and the fields in the order of the row. Numbers are
-//! unsigned LEB128, texts their length and UTF-8, timestamps two numbers. Reading is bounded by the page and answers
-//! `None` for anything that is not one.
+//! A page is a version byte, then entries to its end: a tag byte and the fields in the order of the row, each as
+//! [`crate::packed`] says. Reading is bounded by the page and answers `None` for anything that is not one.
 
+use crate::packed::{Reader, number, text, timestamp};
 use crate::policy::PolicyIndex;
 use crate::row::{ContainerRow, ListingEntry, ObjectRow};
-use crate::timestamp::Timestamp;
 
 /// The content type of a page.
 pub const CONTENT_TYPE: &str = "application/x-martlet-rows";
@@ -48,9 +47,9 @@ pub fn unpack<T: Packed>(page: &[u8]) -> Option<Vec<ListingEntry<T>>> {
     let (&VERSION, rest) = page.split_first()? else {
         return None;
     };
-    let mut from = Reader { rest };
+    let mut from = Reader::new(rest);
     let mut entries = Vec::new();
-    while !from.rest.is_empty() {
+    while from.left() > 0 {
         entries.push(match from.byte()? {
             ROW => ListingEntry::Row(T::unpack(&mut from)?),
             SUBDIR => ListingEntry::Subdir(from.text()?),
@@ -83,7 +82,7 @@ impl Packed for ObjectRow {
             etag: from.text()?,
             content_type_timestamp: from.timestamp()?,
             meta_timestamp: from.timestamp()?,
-            policy: from.policy()?,
+            policy: policy(from)?,
         })
     }
 }
@@ -107,76 +106,19 @@ impl Packed for ContainerRow {
             object_count: from.number()?,
             bytes_used: from.number()?,
             stats_timestamp: from.timestamp()?,
-            policy: from.policy()?,
+            policy: policy(from)?,
         })
     }
 }
 
-fn number(out: &mut Vec<u8>, mut value: u64) {
-    while value >= 0x80 {
-        out.push(value as u8 | 0x80);
-        value >>= 7;
-    }
-    out.push(value as u8);
-}
-
-fn text(out: &mut Vec<u8>, value: &str) {
-    number(out, value.len() as u64);
-    out.extend_from_slice(value.as_bytes());
-}
-
-fn timestamp(out: &mut Vec<u8>, value: Timestamp) {
-    number(out, value.raw());
-    number(out, value.offset());
-}
-
-/// Where in a page the next field begins.
-pub struct Reader<'a> {
-    rest: &'a [u8],
-}
-
-impl Reader<'_> {
-    fn byte(&mut self) -> Option<u8> {
-        let (first, rest) = self.rest.split_first()?;
-        self.rest = rest;
-        Some(*first)
-    }
-
-    fn number(&mut self) -> Option<u64> {
-        let mut value = 0u64;
-        for shift in (0..64).step_by(7) {
-            let byte = self.byte()?;
-            let part = u64::from(byte & 0x7f);
-            if shift == 63 && part > 1 {
-                return None;
-            }
-            value |= part << shift;
-            if byte & 0x80 == 0 {
-                return Some(value);
-            }
-        }
-        None
-    }
-
-    fn text(&mut self) -> Option<String> {
-        let length = usize::try_from(self.number()?).ok()?;
-        let (text, rest) = self.rest.split_at_checked(length)?;
-        self.rest = rest;
-        Some(std::str::from_utf8(text).ok()?.to_owned())
-    }
-
-    fn timestamp(&mut self) -> Option<Timestamp> {
-        Some(Timestamp::from_raw(self.number()?).with_offset(self.number()?))
-    }
-
-    fn policy(&mut self) -> Option<PolicyIndex> {
-        Some(PolicyIndex(self.number()?.try_into().ok()?))
-    }
+fn policy(from: &mut Reader<'_>) -> Option<PolicyIndex> {
+    Some(PolicyIndex(from.number()?.try_into().ok()?))
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::timestamp::Timestamp;
 
     fn object_page() -> Vec<ListingEntry<ObjectRow>> {
         let at = Timestamp::from_secs(1_402_440_467);

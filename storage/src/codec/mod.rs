@@ -11,7 +11,8 @@ pub(crate) mod row;
 pub(crate) mod sync;
 pub(crate) mod update;
 
-use martlet_protocol::timestamp::{Timestamp, UNITS_PER_SECOND};
+use martlet_protocol::packed::{self, Reader};
+use martlet_protocol::timestamp::Timestamp;
 
 /// The value is not what was written.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -41,12 +42,8 @@ impl Encoder {
     }
 
     /// Unsigned LEB128.
-    pub(crate) fn number(&mut self, mut value: u64) {
-        while value >= 0x80 {
-            self.bytes.push(value as u8 | 0x80);
-            value >>= 7;
-        }
-        self.bytes.push(value as u8);
+    pub(crate) fn number(&mut self, value: u64) {
+        packed::number(&mut self.bytes, value);
     }
 
     /// Zigzag, then LEB128.
@@ -55,13 +52,11 @@ impl Encoder {
     }
 
     pub(crate) fn text(&mut self, value: &str) {
-        self.number(value.len() as u64);
-        self.raw(value.as_bytes());
+        packed::text(&mut self.bytes, value);
     }
 
     pub(crate) fn timestamp(&mut self, value: Timestamp) {
-        self.number(value.raw());
-        self.number(value.offset());
+        packed::timestamp(&mut self.bytes, value);
     }
 
     /// 0, or 1 and the number.
@@ -107,7 +102,7 @@ impl Encoder {
 
 /// Reads a value.
 pub(crate) struct Decoder<'a> {
-    rest: &'a [u8],
+    from: Reader<'a>,
 }
 
 impl<'a> Decoder<'a> {
@@ -118,37 +113,23 @@ impl<'a> Decoder<'a> {
             return Err(Damaged);
         }
         match body.split_first() {
-            Some((found, rest)) if *found == version => Ok(Decoder { rest }),
+            Some((found, rest)) if *found == version => Ok(Decoder {
+                from: Reader::new(rest),
+            }),
             _ => Err(Damaged),
         }
     }
 
     pub(crate) fn byte(&mut self) -> Decoded<u8> {
-        let (first, rest) = self.rest.split_first().ok_or(Damaged)?;
-        self.rest = rest;
-        Ok(*first)
+        self.from.byte().ok_or(Damaged)
     }
 
     pub(crate) fn raw<const N: usize>(&mut self) -> Decoded<[u8; N]> {
-        let (chunk, rest) = self.rest.split_first_chunk::<N>().ok_or(Damaged)?;
-        self.rest = rest;
-        Ok(*chunk)
+        self.from.raw().ok_or(Damaged)
     }
 
     pub(crate) fn number(&mut self) -> Decoded<u64> {
-        let mut value = 0u64;
-        for shift in (0..64).step_by(7) {
-            let byte = self.byte()?;
-            let part = u64::from(byte & 0x7f);
-            if shift == 63 && part > 1 {
-                return Err(Damaged);
-            }
-            value |= part << shift;
-            if byte & 0x80 == 0 {
-                return Ok(value);
-            }
-        }
-        Err(Damaged)
+        self.from.number().ok_or(Damaged)
     }
 
     pub(crate) fn signed(&mut self) -> Decoded<i64> {
@@ -159,22 +140,15 @@ impl<'a> Decoder<'a> {
     /// A count of things that take at least a byte each, so that a damaged count cannot ask for the moon.
     pub(crate) fn count(&mut self) -> Decoded<usize> {
         let count = usize::try_from(self.number()?).map_err(|_| Damaged)?;
-        (count <= self.rest.len()).then_some(count).ok_or(Damaged)
+        (count <= self.from.left()).then_some(count).ok_or(Damaged)
     }
 
     pub(crate) fn text(&mut self) -> Decoded<String> {
-        let length = self.count()?;
-        let (text, rest) = self.rest.split_at(length);
-        self.rest = rest;
-        Ok(std::str::from_utf8(text).map_err(|_| Damaged)?.to_owned())
+        self.from.text().ok_or(Damaged)
     }
 
     pub(crate) fn timestamp(&mut self) -> Decoded<Timestamp> {
-        let raw = self.number()?;
-        if raw >= 10_000_000_000 * UNITS_PER_SECOND {
-            return Err(Damaged);
-        }
-        Ok(Timestamp::from_raw(raw).with_offset(self.number()?))
+        self.from.timestamp().ok_or(Damaged)
     }
 
     pub(crate) fn option(&mut self) -> Decoded<Option<u64>> {
@@ -204,7 +178,7 @@ impl<'a> Decoder<'a> {
 
     /// Everything was read.
     pub(crate) fn end(self) -> Decoded<()> {
-        self.rest.is_empty().then_some(()).ok_or(Damaged)
+        (self.from.left() == 0).then_some(()).ok_or(Damaged)
     }
 }
 
