@@ -34,6 +34,7 @@ mod replicator;
 mod report;
 mod server;
 pub mod status;
+mod sweep;
 mod transfer;
 mod updater;
 pub mod wire;

@@ -7,6 +7,7 @@
 use crate::neighbours::Neighbours;
 use crate::peer::TheirRows;
 use crate::replicator::Rings;
+use crate::sweep::{self, Tally};
 use futures_util::future::join_all;
 use futures_util::stream::{self, StreamExt};
 use http::{HeaderMap, Method, StatusCode};
@@ -75,7 +76,7 @@ struct Sweep<'a> {
     shared: &'a Shared,
     rings: Arc<RingSet>,
     device: &'a Device,
-    report: ReapReport,
+    report: &'a mut ReapReport,
 }
 
 impl Reaper {
@@ -99,29 +100,41 @@ impl Reaper {
 
     /// Empties every account that is due.
     pub async fn pass(&self) -> ReapReport {
-        let mut sum = ReapReport::default();
-        for (name, device) in self.0.devices.iter() {
-            let mut sweep = Sweep {
-                shared: &self.0,
-                rings: self.0.rings.load_full(),
-                device: &device,
-                report: ReapReport::default(),
-            };
-            if let Err(error) = sweep.all(&name).await {
-                tracing::error!(device = name, %error, "deleted accounts cannot be read");
-                sweep.report.failures += 1;
-            }
-            sum.accounts += sweep.report.accounts;
-            sum.containers += sweep.report.containers;
-            sum.objects += sweep.report.objects;
-            sum.remaining += sweep.report.remaining;
-            sum.failures += sweep.report.failures;
-        }
+        let sum = sweep::over_devices(&self.0.devices, &*self.0).await;
         metrics::counter!("martlet_reaper_accounts_total").increment(sum.accounts);
         metrics::counter!("martlet_reaper_containers_total").increment(sum.containers);
         metrics::counter!("martlet_reaper_objects_total").increment(sum.objects);
         metrics::gauge!("martlet_reaper_remaining").set(sum.remaining as f64);
         sum
+    }
+}
+
+impl sweep::Sweep for Shared {
+    type Report = ReapReport;
+    const UNREADABLE: &'static str = "deleted accounts";
+
+    async fn sweep(&self, name: &str, device: &Device, report: &mut ReapReport) -> Result<(), StorageError> {
+        let mut sweep = Sweep {
+            shared: self,
+            rings: self.rings.load_full(),
+            device,
+            report,
+        };
+        sweep.all(name).await
+    }
+}
+
+impl Tally for ReapReport {
+    fn add(&mut self, other: &Self) {
+        self.accounts += other.accounts;
+        self.containers += other.containers;
+        self.objects += other.objects;
+        self.remaining += other.remaining;
+        self.failures += other.failures;
+    }
+
+    fn fail(&mut self) {
+        self.failures += 1;
     }
 }
 

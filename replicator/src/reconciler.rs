@@ -10,6 +10,7 @@ use crate::account_report::AccountReports;
 use crate::neighbours::Neighbours;
 use crate::peer::{Peer, PeerError};
 use crate::replicator::Rings;
+use crate::sweep::{self, Tally};
 use crate::wire::RowsPage;
 use martlet_node_client::Node;
 use martlet_protocol::hash::{HashSalt, PathHash};
@@ -60,7 +61,7 @@ struct Sweep<'a> {
     shared: &'a Shared,
     rings: Arc<RingSet>,
     device: &'a Device,
-    report: ReconcileReport,
+    report: &'a mut ReconcileReport,
 }
 
 impl Reconciler {
@@ -83,26 +84,43 @@ impl Reconciler {
 
     /// Moves every stray of which this node's devices know.
     pub async fn pass(&self) -> ReconcileReport {
-        let mut sum = ReconcileReport::default();
-        for (name, device) in self.0.devices.iter() {
-            let mut sweep = Sweep {
-                shared: &self.0,
-                rings: self.0.rings.load_full(),
-                device: &device,
-                report: ReconcileReport::default(),
-            };
-            if let Err(error) = sweep.all(&name).await {
-                tracing::error!(device = name, %error, "strays cannot be read");
-                sweep.report.failures += 1;
-            }
-            sum.moved += sweep.report.moved;
-            sum.missing += sweep.report.missing;
-            sum.failures += sweep.report.failures;
-        }
+        let sum = sweep::over_devices(&self.0.devices, &*self.0).await;
         metrics::counter!("martlet_reconciler_moved_total").increment(sum.moved);
         metrics::gauge!("martlet_reconciler_missing").set(sum.missing as f64);
         metrics::counter!("martlet_reconciler_failures_total").increment(sum.failures);
         sum
+    }
+}
+
+impl sweep::Sweep for Shared {
+    type Report = ReconcileReport;
+    const UNREADABLE: &'static str = "strays";
+
+    async fn sweep(
+        &self,
+        name: &str,
+        device: &Device,
+        report: &mut ReconcileReport,
+    ) -> Result<(), StorageError> {
+        let mut sweep = Sweep {
+            shared: self,
+            rings: self.rings.load_full(),
+            device,
+            report,
+        };
+        sweep.all(name).await
+    }
+}
+
+impl Tally for ReconcileReport {
+    fn add(&mut self, other: &Self) {
+        self.moved += other.moved;
+        self.missing += other.missing;
+        self.failures += other.failures;
+    }
+
+    fn fail(&mut self) {
+        self.failures += 1;
     }
 }
 

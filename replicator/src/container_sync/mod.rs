@@ -13,6 +13,7 @@ mod sweep;
 use crate::backoff::Backoff;
 use crate::neighbours::Neighbours;
 use crate::replicator::Rings;
+use crate::sweep::{Tally, over_devices};
 use martlet_node_client::RemoteClient;
 use martlet_protocol::hash::{HashSalt, PathHash};
 use martlet_protocol::sync::{Realms, RealmsFile};
@@ -22,7 +23,7 @@ use serde::Serialize;
 use std::path::PathBuf;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
-use sweep::Sweep;
+use sweep::Round;
 
 /// Between two looks at the realms file, unless it says otherwise.
 const REALMS_CHECK_INTERVAL: Duration = Duration::from_secs(300);
@@ -83,8 +84,8 @@ pub struct ContainerSyncReport {
     pub failures: u64,
 }
 
-impl ContainerSyncReport {
-    fn add(&mut self, other: &ContainerSyncReport) {
+impl Tally for ContainerSyncReport {
+    fn add(&mut self, other: &Self) {
         self.containers += other.containers;
         self.puts += other.puts;
         self.deletes += other.deletes;
@@ -93,6 +94,10 @@ impl ContainerSyncReport {
         self.skipped += other.skipped;
         self.paused += other.paused;
         self.failures += other.failures;
+    }
+
+    fn fail(&mut self) {
+        self.failures += 1;
     }
 }
 
@@ -151,15 +156,12 @@ impl ContainerSync {
     }
 
     async fn sweeps(&self, is_urgent: bool) -> ContainerSyncReport {
-        let mut sum = ContainerSyncReport::default();
-        for (name, device) in self.0.devices.iter() {
-            let mut sweep = Sweep::new(&self.0, &name, &device, is_urgent).await;
-            if let Err(error) = sweep.all().await {
-                tracing::error!(device = name, %error, "logs of mirrored containers cannot be read");
-                sweep.report.failures += 1;
-            }
-            sum.add(&sweep.report);
-        }
+        let round = Round {
+            shared: &self.0,
+            realms: self.0.realms.current().await,
+            is_urgent,
+        };
+        let sum = over_devices(&self.0.devices, &round).await;
         for (name, count) in [
             ("martlet_container_sync_syncs_total", sum.containers),
             ("martlet_container_sync_puts_total", sum.puts),

@@ -3,6 +3,7 @@
 use super::destination::OtherEnd;
 use super::row::{NotSent, RowSync, Sent};
 use super::{ContainerSyncReport, Shared};
+use crate::sweep::Tally;
 use futures_util::stream::{self, StreamExt};
 use martlet_node_client::Node;
 use martlet_protocol::hash::PathHash;
@@ -18,14 +19,46 @@ const PAGE: usize = 100;
 /// After so many rows in a row that nobody answered, the rest of a container waits for another pass.
 const SILENT_ROWS: usize = 3;
 
-pub(super) struct Sweep<'a> {
+/// One pass over all devices.
+pub(super) struct Round<'a> {
+    pub shared: &'a Shared,
+    pub realms: Arc<Realms>,
+    /// Containers in pause take part too.
+    pub is_urgent: bool,
+}
+
+impl crate::sweep::Sweep for Round<'_> {
+    type Report = ContainerSyncReport;
+    const UNREADABLE: &'static str = "logs of mirrored containers";
+
+    async fn sweep(
+        &self,
+        name: &str,
+        device: &Device,
+        report: &mut ContainerSyncReport,
+    ) -> Result<(), StorageError> {
+        let mut sweep = Sweep {
+            shared: self.shared,
+            name,
+            device,
+            is_urgent: self.is_urgent,
+            rings: self.shared.rings.load_full(),
+            realms: &self.realms,
+            report,
+        };
+        sweep.all().await
+    }
+}
+
+/// The part of one device.
+struct Sweep<'a> {
     shared: &'a Shared,
     name: &'a str,
     device: &'a Device,
     is_urgent: bool,
     rings: Arc<RingSet>,
-    realms: Arc<Realms>,
-    pub(super) report: ContainerSyncReport,
+    realms: &'a Realms,
+    report: &'a mut ContainerSyncReport,
 }
 
 /// One container under way.
@@ -54,20 +87,8 @@ impl Visit<'_> {
     }
 }
 
-impl<'a> Sweep<'a> {
-    pub(super) async fn new(shared: &'a Shared, name: &'a str, device: &'a Device, is_urgent: bool) -> Self {
-        Sweep {
-            shared,
-            name,
-            device,
-            is_urgent,
-            rings: shared.rings.load_full(),
-            realms: shared.realms.current().await,
-            report: ContainerSyncReport::default(),
-        }
-    }
-
-    pub(super) async fn all(&mut self) -> Result<(), StorageError> {
+impl Sweep<'_> {
+    async fn all(&mut self) -> Result<(), StorageError> {
         let rings = self.rings.clone();
         let Some(own) = self.shared.neighbours.own(&rings.container, self.name) else {
             return Ok(());
