@@ -50,14 +50,7 @@ pub fn answer(allowed: &[String], headers: &HeaderMap) -> Response {
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    fn map(pairs: &[(&str, &str)]) -> HeaderMap {
-        let mut map = HeaderMap::new();
-        for (name, value) in pairs {
-            set(&mut map, name, value);
-        }
-        map
-    }
+    use martlet_service::headers::of as map;
 
     #[test]
     fn only_allowed_origins_may() {

@@ -39,6 +39,15 @@ pub fn set(headers: &mut HeaderMap, name: &str, value: &str) {
     }
 }
 
+/// A map of these headers, each set as [`set`] does.
+pub fn of(pairs: &[(&str, &str)]) -> HeaderMap {
+    let mut map = HeaderMap::with_capacity(pairs.len());
+    for (name, value) in pairs {
+        set(&mut map, name, value);
+    }
+    map
+}
+
 /// `true` for Swift's words of truth in a header; `false` when absent.
 pub fn is_true(headers: &HeaderMap, name: &str) -> bool {
     text(headers, name).is_some_and(martlet_protocol::listing::is_true)

@@ -194,6 +194,7 @@ fn exceeds_policy(account: &AccountInfo, policy: &Policy, length: u64) -> bool {
 mod tests {
     use super::*;
     use martlet_protocol::policy::PolicyIndex;
+    use martlet_service::headers::of as map;
 
     fn policies() -> Policies {
         let policy = |index, name: &str| Policy {
@@ -204,14 +205,6 @@ mod tests {
             is_deprecated: false,
         };
         Policies::new(vec![policy(0, "Gold"), policy(1, "silver")]).unwrap()
-    }
-
-    fn map(pairs: &[(&str, &str)]) -> HeaderMap {
-        let mut map = HeaderMap::new();
-        for (name, value) in pairs {
-            headers::set(&mut map, name, value);
-        }
-        map
     }
 
     #[test]

@@ -205,14 +205,7 @@ fn show(map: &mut HeaderMap, target: &Target, is_owner: bool) {
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    fn map(pairs: &[(&str, &str)]) -> HeaderMap {
-        let mut map = HeaderMap::new();
-        for (name, value) in pairs {
-            headers::set(&mut map, name, value);
-        }
-        map
-    }
+    use martlet_service::headers::of as map;
 
     #[test]
     fn acls_are_cleaned_or_refused() {

@@ -236,14 +236,7 @@ pub fn shown(source: &ObjectPath, source_headers: &HeaderMap, sink: &HeaderMap) 
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    fn map(pairs: &[(&str, &str)]) -> HeaderMap {
-        let mut map = HeaderMap::new();
-        for (name, value) in pairs {
-            headers::set(&mut map, name, value);
-        }
-        map
-    }
+    use martlet_service::headers::of as map;
 
     fn object(account: &str, container: &str, object: &str) -> ObjectPath {
         ObjectPath {

@@ -117,14 +117,7 @@ pub fn part_number(given: Option<&str>, has_range: bool) -> Result<Option<u64>, 
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    fn map(pairs: &[(&str, &str)]) -> HeaderMap {
-        let mut map = HeaderMap::new();
-        for (name, value) in pairs {
-            headers::set(&mut map, name, value);
-        }
-        map
-    }
+    use martlet_service::headers::of as map;
 
     #[test]
     fn manifests_are_known_by_their_mark() {

@@ -202,14 +202,7 @@ pub fn show(map: &mut HeaderMap) {
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    fn map(pairs: &[(&str, &str)]) -> HeaderMap {
-        let mut map = HeaderMap::new();
-        for (name, value) in pairs {
-            headers::set(&mut map, name, value);
-        }
-        map
-    }
+    use martlet_service::headers::of as map;
 
     fn own() -> ObjectPath {
         ObjectPath {

@@ -165,14 +165,7 @@ pub fn etag(map: &HeaderMap) -> Option<String> {
 mod tests {
     use super::*;
     use martlet_protocol::name::{AccountName, ObjectName};
-
-    fn map(pairs: &[(&str, &str)]) -> HeaderMap {
-        let mut map = HeaderMap::new();
-        for (name, value) in pairs {
-            headers::set(&mut map, name, value);
-        }
-        map
-    }
+    use martlet_service::headers::of as map;
 
     fn own() -> ObjectPath {
         ObjectPath {
