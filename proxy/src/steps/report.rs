@@ -10,21 +10,23 @@ pub const OFFERS: [&str; 4] = ["text/plain", "application/json", "application/xm
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Report {
     /// In the order of their names, as every format shows them.
-    pub fields: Vec<(&'static str, Value)>,
+    pub fields: Vec<(String, Value)>,
     pub errors: Vec<(String, String)>,
 }
 
 impl Report {
+    pub fn new<const N: usize>(fields: [(&str, Value); N], errors: Vec<(String, String)>) -> Self {
+        let fields = fields.map(|(name, value)| (name.to_owned(), value)).into();
+        Report { fields, errors }
+    }
+
     /// The body of the report; `root` names its element in XML.
     pub fn write(&self, format: &str, root: &str) -> String {
         let mut fields = self.fields.clone();
-        fields.sort_by_key(|(name, _)| *name);
+        fields.sort_by(|(a, _), (b, _)| a.cmp(b));
         match format {
             "application/json" => {
-                let mut map: Map<String, Value> = fields
-                    .into_iter()
-                    .map(|(name, value)| (name.to_owned(), value))
-                    .collect();
+                let mut map: Map<String, Value> = fields.into_iter().collect();
                 map.insert("Errors".into(), json!(self.errors));
                 Value::Object(map).to_string()
             }
@@ -69,13 +71,13 @@ mod tests {
 
     #[test]
     fn each_format() {
-        let report = Report {
-            fields: vec![
+        let report = Report::new(
+            [
                 ("Response Status", json!("400 Bad Request")),
                 ("Number Deleted", json!(2)),
             ],
-            errors: vec![("/c/a%26b".into(), "Etag Mismatch <".into())],
-        };
+            vec![("/c/a%26b".into(), "Etag Mismatch <".into())],
+        );
         assert_eq!(
             report.write("text/plain", "delete"),
             "Number Deleted: 2\nResponse Status: 400 Bad Request\nErrors:\n/c/a%26b, Etag Mismatch <\n"

@@ -65,16 +65,13 @@ impl Outcome {
             Ok(()) if nothing_done => (StatusCode::BAD_REQUEST, "Invalid bulk delete.".to_owned()),
             Ok(()) => (self.status(StatusCode::OK), String::new()),
         };
-        let fields = vec![
+        let fields = [
             ("Number Deleted", json!(self.done)),
             ("Number Not Found", json!(self.not_found)),
             ("Response Body", json!(words)),
             ("Response Status", json!(answer::line(status))),
         ];
-        Report {
-            fields,
-            errors: self.failures,
-        }
+        Report::new(fields, self.failures)
     }
 
     /// The report of an archive.
@@ -88,15 +85,12 @@ impl Outcome {
             ),
             Ok(()) => (self.status(StatusCode::CREATED), String::new()),
         };
-        let fields = vec![
+        let fields = [
             ("Number Files Created", json!(self.done)),
             ("Response Body", json!(words)),
             ("Response Status", json!(answer::line(status))),
         ];
-        Report {
-            fields,
-            errors: self.failures,
-        }
+        Report::new(fields, self.failures)
     }
 }
 

@@ -1,13 +1,15 @@
 //! `heartbeat=on`: a client that waits for a long copy hears a space now and then, and at the end what became of it.
 
 use crate::pipeline::StepFuture;
+use crate::steps::report::Report;
 use crate::steps::{accept, answer, heartbeat};
 use bytes::Bytes;
 use http::StatusCode;
 use http::header::{ACCEPT, CONTENT_TYPE, HeaderMap};
 use martlet_protocol::header;
 use martlet_service::{Response, collect, headers, respond};
-use serde_json::{Map, Value, json};
+use serde_json::Value;
+use std::collections::BTreeMap;
 use std::time::Duration;
 
 const OFFERS: [&str; 2] = ["text/plain", "application/json"];
@@ -47,13 +49,14 @@ async fn report(format: &str, response: Response, shown: &HeaderMap) -> String {
     let (parts, body) = response.into_parts();
     let body = collect(body, MAX_BODY_BYTES).await.unwrap_or_default();
     let line = answer::line(parts.status);
-    let mut fields = Map::new();
-    fields.insert("Response Status".into(), json!(line));
-    fields.insert("Response Body".into(), json!(String::from_utf8_lossy(&body)));
+    // What the copy's answer says of itself counts more than what was known before.
+    let mut fields: BTreeMap<String, Value> = BTreeMap::new();
+    fields.insert("Response Status".into(), line.as_str().into());
+    fields.insert("Response Body".into(), String::from_utf8_lossy(&body).into());
     for (name, value) in shown.iter().chain(&parts.headers) {
         let is_inside = header::is_sysmeta(name.as_str()) || name.as_str().starts_with("x-backend");
         if let (false, Some(text)) = (is_inside, headers::value_text(value)) {
-            fields.insert(title(name.as_str()), json!(text));
+            fields.insert(title(name.as_str()), text.into());
         }
     }
     let mut errors = Vec::new();
@@ -61,24 +64,8 @@ async fn report(format: &str, response: Response, shown: &HeaderMap) -> String {
         let from = headers::text(shown, "x-copied-from").unwrap_or("");
         errors.push((from.to_owned(), line));
     }
-    write(format, fields, &errors)
-}
-
-fn write(format: &str, mut fields: Map<String, Value>, errors: &[(String, String)]) -> String {
-    if format == "application/json" {
-        fields.insert("Errors".into(), json!(errors));
-        return Value::Object(fields).to_string();
-    }
-    // The map keeps its names in order.
-    let mut out: String = fields
-        .iter()
-        .map(|(name, value)| format!("{name}: {}\n", value.as_str().unwrap_or_default()))
-        .collect();
-    out.push_str("Errors:\n");
-    for (name, status) in errors {
-        out.push_str(&format!("{name}, {status}\n"));
-    }
-    out
+    let fields = fields.into_iter().collect();
+    Report { fields, errors }.write(format, "copy")
 }
 
 /// `x-copied-from` as `X-Copied-From`, which is how reports name headers.
@@ -96,6 +83,7 @@ fn title(name: &str) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use serde_json::json;
 
     #[tokio::test]
     async fn the_end_says_what_became_of_the_copy() {

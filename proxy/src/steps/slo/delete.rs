@@ -183,17 +183,13 @@ impl Tally {
             None if self.has_server_error => (StatusCode::BAD_GATEWAY, ""),
             None => (StatusCode::BAD_REQUEST, ""),
         };
-        let fields = vec![
+        let fields = [
             ("Number Deleted", json!(self.deleted)),
             ("Number Not Found", json!(self.not_found)),
             ("Response Body", json!(words)),
             ("Response Status", json!(answer::line(status))),
         ];
-        let report = Report {
-            fields,
-            errors: self.errors,
-        };
-        report.write(format, "delete")
+        Report::new(fields, self.errors).write(format, "delete")
     }
 }
 

@@ -160,13 +160,11 @@ impl Failed {
 }
 
 fn said(status: StatusCode, words: &str, errors: Errors) -> Report {
-    Report {
-        fields: vec![
-            ("Response Status", json!(answer::line(status))),
-            ("Response Body", json!(words)),
-        ],
-        errors,
-    }
+    let fields = [
+        ("Response Status", json!(answer::line(status))),
+        ("Response Body", json!(words)),
+    ];
+    Report::new(fields, errors)
 }
 
 /// The core's answer to the manifest, as a report tells it.
@@ -177,7 +175,7 @@ async fn stored_report(response: Response) -> Report {
     if parts.status.is_success() {
         for (field, name) in [("Etag", ETAG), ("Last Modified", LAST_MODIFIED)] {
             let value = headers::text(&parts.headers, name.as_str()).unwrap_or("");
-            report.fields.push((field, json!(value)));
+            report.fields.push((field.to_owned(), json!(value)));
         }
     }
     report
