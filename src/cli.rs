@@ -51,6 +51,13 @@ pub struct DevOptions {
     /// Runs each storage node as a process of its own, over sockets.
     #[arg(long)]
     pub processes: bool,
+    /// Speaks TLS with clients, with this certificate (PEM, what links it to an authority behind it); looked at again when
+    /// it changes.
+    #[arg(long, requires = "tls_key")]
+    pub tls_cert: Option<PathBuf>,
+    /// The key of that certificate, PEM.
+    #[arg(long, requires = "tls_cert")]
+    pub tls_key: Option<PathBuf>,
     /// Threads of each process that serve requests; one a core when left out.
     #[arg(long)]
     pub threads: Option<NonZeroUsize>,

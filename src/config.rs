@@ -4,6 +4,7 @@ mod container_sync;
 
 pub use container_sync::ContainerSyncSettings;
 
+use crate::security;
 use martlet_container_server::{AccountServerConfig, ContainerServerConfig};
 use martlet_object_server::ObjectServerSettings;
 use martlet_protocol::hash::HashSalt;
@@ -49,8 +50,61 @@ pub struct ClusterConfig {
     /// at once.
     #[serde(default = "ring_check_interval")]
     pub ring_check_interval: u64,
+    /// What the nodes prove to each other, 32 letters or more. Without it (or `key_file`) storage listens on loopback
+    /// alone.
+    pub key: Option<Secret>,
+    /// A file with that key; it may have several, one a line: the first is used for calls, all are accepted. Looked at as
+    /// the rings are.
+    pub key_file: Option<PathBuf>,
+    /// Clocks further apart than this are warned of, milliseconds.
+    #[serde(default = "clock_skew_limit_ms")]
+    pub clock_skew_limit_ms: u64,
     /// Storage policies, as in `swift.conf`.
     pub policies: Vec<Policy>,
+    /// Present: nodes speak TLS with each other.
+    pub tls: Option<ClusterTls>,
+}
+
+/// TLS between nodes. All PEM; looked at as the rings are.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct ClusterTls {
+    /// Who signs the certificates of the nodes.
+    pub ca: PathBuf,
+    /// This node's own certificate, and what links it to the authority.
+    pub certificate: PathBuf,
+    pub key: PathBuf,
+    /// The name that stands in the certificate of every node. Left out: each stands for the address that the rings name.
+    pub server_name: Option<String>,
+}
+
+/// A listener's certificate (its own first, then what links it to an authority) and its key, PEM.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct TlsFiles {
+    pub certificate: PathBuf,
+    pub key: PathBuf,
+}
+
+/// A word that no log may show.
+#[derive(Clone, Serialize, Deserialize)]
+#[serde(transparent)]
+pub struct Secret(String);
+
+impl Secret {
+    pub fn reveal(&self) -> &str {
+        &self.0
+    }
+}
+
+impl fmt::Debug for Secret {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("(secret)")
+    }
+}
+
+pub fn clock_skew_limit_ms() -> u64 {
+    martlet_node_client::CLOCK_SKEW_LIMIT_MS
 }
 
 /// Swift's proxies look every 15 seconds; a look costs next to nothing.
@@ -97,6 +151,12 @@ pub struct StorageConfig {
     pub object_bind: Option<SocketAddr>,
     pub container_bind: Option<SocketAddr>,
     pub account_bind: Option<SocketAddr>,
+    /// The listener for replication and other traffic between nodes, for rings that name a replication address; requests
+    /// to replicate are then refused on the others.
+    pub replication_bind: Option<SocketAddr>,
+    /// `/metrics` is answered without the cluster key.
+    #[serde(default = "open_metrics")]
+    pub open_metrics: bool,
     /// Written at start, removed at the end.
     pub pid_file: Option<PathBuf>,
     pub devices: Vec<DeviceEntry>,
@@ -112,6 +172,26 @@ pub struct StorageConfig {
     pub workers: WorkerSettings,
     #[serde(default)]
     pub container_sync: ContainerSyncSettings,
+}
+
+pub fn open_metrics() -> bool {
+    true
+}
+
+impl StorageConfig {
+    /// Every address that is listened on, with the key that names it.
+    pub fn binds(&self) -> impl Iterator<Item = (&'static str, SocketAddr)> {
+        let single = [
+            ("bind", Some(self.bind)),
+            ("object_bind", self.object_bind),
+            ("container_bind", self.container_bind),
+            ("account_bind", self.account_bind),
+            ("replication_bind", self.replication_bind),
+        ];
+        single
+            .into_iter()
+            .filter_map(|(name, address)| Some((name, address?)))
+    }
 }
 
 /// One device and where it is mounted.
@@ -272,6 +352,8 @@ impl WorkerSettings {
 #[serde(deny_unknown_fields)]
 pub struct ProxyRoleConfig {
     pub bind: SocketAddr,
+    /// Present: clients speak TLS here, and nothing else. Looked at as the rings are.
+    pub tls: Option<TlsFiles>,
     /// Answer `/metrics` on the clients' port as well. Off unless the port is only yours.
     #[serde(default)]
     pub expose_metrics: bool,
@@ -294,6 +376,10 @@ impl fmt::Display for ConfigError {
 impl std::error::Error for ConfigError {}
 
 impl ConfigError {
+    pub fn new(text: impl Into<String>) -> Self {
+        ConfigError(text.into())
+    }
+
     /// A data folder without the configuration of a single node.
     pub fn no_nodes(data: &Path) -> Self {
         ConfigError(format!(
@@ -330,12 +416,24 @@ impl NodeConfig {
             }
             parse_reserve(&storage.device.fallocate_reserve)?;
         }
+        security::check(&config)?;
         Ok(config)
     }
 
     fn resolve(&mut self, folder: &Path) {
         let absolute = |path: &mut PathBuf| *path = folder.join(&*path);
         absolute(&mut self.cluster.rings);
+        self.cluster.key_file.iter_mut().for_each(absolute);
+        if let Some(tls) = &mut self.cluster.tls {
+            [&mut tls.ca, &mut tls.certificate, &mut tls.key]
+                .into_iter()
+                .for_each(absolute);
+        }
+        if let Some(tls) = self.proxy.as_mut().and_then(|proxy| proxy.tls.as_mut()) {
+            [&mut tls.certificate, &mut tls.key]
+                .into_iter()
+                .for_each(absolute);
+        }
         self.log.file.iter_mut().for_each(absolute);
         if let Some(storage) = &mut self.storage {
             storage.pid_file.iter_mut().for_each(absolute);
@@ -458,6 +556,22 @@ mod tests {
         ] {
             assert!(NodeConfig::parse(&GOOD.replace(from, to)).is_err(), "{to}");
         }
+        let open = GOOD.replace("127.0.0.1:6201", "0.0.0.0:6201");
+        let error = NodeConfig::parse(&open).unwrap_err().to_string();
+        assert!(
+            error.contains("key_file in [cluster]") && error.contains("bind = \"0.0.0.0:6201\""),
+            "{error}"
+        );
+        let keyed = open.replace("[cluster]", "[cluster]\nkey_file = \"k\"");
+        assert!(NodeConfig::parse(&keyed).is_ok());
+        assert!(NodeConfig::parse(&keyed.replace("key_file", "key = \"x\"\nkey_file")).is_err());
+        let single = GOOD.replace("[storage]", "[storage]\nobject_bind = \"10.0.0.1:6200\"");
+        assert!(
+            NodeConfig::parse(&single)
+                .unwrap_err()
+                .to_string()
+                .contains("object_bind")
+        );
         for wrong in ["x", "100%", "-1", "-1%", ""] {
             assert!(parse_reserve(wrong).is_err(), "{wrong}");
         }

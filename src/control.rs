@@ -2,6 +2,7 @@
 
 use crate::cli::{NodeOptions, PassOptions};
 use crate::config::{ConfigError, NodeConfig};
+use crate::security::Security;
 use http::{Method, StatusCode};
 use martlet_node_client::{BackendRequest, Node, NodeClient, NodeClientConfig};
 use martlet_protocol::percent;
@@ -42,14 +43,14 @@ pub async fn pass(options: &PassOptions) -> Result<(), Box<dyn Error>> {
         (None, Some(data)) => nodes_below(data)?,
         (None, None) => unreachable!("clap asks for one of the two"),
     };
-    let client = NodeClient::new(NodeClientConfig {
-        response_timeout_ms: PASS_TIMEOUT_MS,
-        ..Default::default()
-    });
     let mut failed = 0;
     for path in configs {
         let config = NodeConfig::load(&path)?;
         let Some(storage) = &config.storage else { continue };
+        let client = Security::open(&config.cluster)?.client(NodeClientConfig {
+            response_timeout_ms: PASS_TIMEOUT_MS,
+            ..Default::default()
+        });
         let outcome = ask(&client, storage.bind, options.worker.as_deref()).await;
         match outcome {
             Ok((StatusCode::OK, report)) => println!("{}: {report}", path.display()),

@@ -9,11 +9,12 @@ use crate::config::NodeConfig;
 use crate::node::{StorageNode, end_asked_for};
 use crate::proxy_role;
 use crate::rings::RingWatch;
+use crate::security::Security;
 use layout::Layout;
 use martlet_node_client::{NodeClient, NodeClientConfig};
 use martlet_replicator::Rings;
 use martlet_service::logging::LogOptions;
-use martlet_service::{Clock, ServeOptions, Shutdown, metrics, serve};
+use martlet_service::{Clock, Shutdown, metrics, serve};
 use std::error::Error;
 use std::net::SocketAddr;
 use std::num::NonZeroUsize;
@@ -49,14 +50,16 @@ pub async fn run(options: DevOptions) -> Result<(), Box<dyn Error>> {
 
     let listener = TcpListener::bind((options.bind, options.port)).await?;
     let address = listener.local_addr()?;
-    let layout = Layout::prepare(&data, address, &options.log)?;
+    let layout = Layout::prepare(&data, address, &options)?;
 
-    let client = NodeClient::new(NodeClientConfig::default());
+    let security = Security::open(&layout.proxy.cluster)?;
+    let client = security.client(NodeClientConfig::default());
     let clock = Clock::system();
     let watch = RingWatch::open(&layout.proxy.cluster)?;
     let rings = watch.rings();
-    let mut nodes = Nodes::start(&layout, &options, &rings, &client, &clock).await?;
+    let mut nodes = Nodes::start(&layout, &options, &security, &rings, &client, &clock).await?;
     let (trigger, shutdown) = Shutdown::new();
+    let mut watched = security.watched();
     // A closed terminal hangs this process up, which is to end it as ever.
     let watching = tokio::spawn(watch.run(false, shutdown.clone()));
     let role = layout
@@ -64,8 +67,11 @@ pub async fn run(options: DevOptions) -> Result<(), Box<dyn Error>> {
         .proxy
         .as_ref()
         .expect("the layout gives the first configuration a proxy");
+    let serve_options = proxy_role::listener(role, &mut watched)?;
+    let interval = Duration::from_secs(layout.proxy.cluster.ring_check_interval.max(1));
+    let watching_files = tokio::spawn(watched.run(interval, false, shutdown.clone()));
     let handler = proxy_role::build(&layout.proxy, role, rings, &client, &clock)?;
-    let serving = tokio::spawn(serve(listener, handler, ServeOptions::public("proxy"), shutdown));
+    let serving = tokio::spawn(serve(listener, handler, serve_options, shutdown));
     print_welcome(address, &data, &options);
 
     end_asked_for(false).await?;
@@ -74,6 +80,7 @@ pub async fn run(options: DevOptions) -> Result<(), Box<dyn Error>> {
     serving.await?;
     nodes.stop(&data).await;
     watching.await??;
+    watching_files.await??;
     Ok(())
 }
 
@@ -87,6 +94,7 @@ impl Nodes {
     async fn start(
         layout: &Layout,
         options: &DevOptions,
+        security: &Security,
         rings: &Rings,
         client: &NodeClient,
         clock: &Clock,
@@ -108,7 +116,7 @@ impl Nodes {
                 .storage
                 .as_ref()
                 .expect("the layout gives every node its devices");
-            nodes.push(StorageNode::start(&config, storage, rings, client, clock).await?);
+            nodes.push(StorageNode::start(&config, storage, security, rings, client, clock).await?);
         }
         Ok(Nodes::Here(nodes))
     }
@@ -218,15 +226,19 @@ fn print_welcome(address: SocketAddr, data: &Path, options: &DevOptions) {
         "everything in this process"
     };
     let data: PathBuf = data.to_owned();
+    let scheme = match options.tls_cert {
+        Some(_) => "https",
+        None => "http",
+    };
     println!(
         "\
-Martlet is up at http://{address}: four devices, three replicas, {nodes}.
+Martlet is up at {scheme}://{address}: four devices, three replicas, {nodes}.
 Data and logs: {} ({kept}). Ctrl-C ends it.
 
-Swift:  export ST_AUTH=http://{address}/auth/v1.0 ST_USER=test:tester ST_KEY=testing
+Swift:  export ST_AUTH={scheme}://{address}/auth/v1.0 ST_USER=test:tester ST_KEY=testing
         swift upload photos FILE && swift list photos
 S3:     export AWS_ACCESS_KEY_ID=test:tester AWS_SECRET_ACCESS_KEY=testing AWS_DEFAULT_REGION=us-east-1
-        aws --endpoint-url http://{address} s3 ls s3://photos",
+        aws --endpoint-url {scheme}://{address} s3 ls s3://photos",
         data.display()
     );
 }

@@ -11,6 +11,7 @@ mod recon;
 mod ring;
 mod rings;
 mod router;
+mod security;
 
 use clap::Parser;
 use std::process::ExitCode;

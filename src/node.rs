@@ -6,6 +6,7 @@ use crate::proxy_role;
 use crate::recon::Recon;
 use crate::rings::RingWatch;
 use crate::router::{Router, Server};
+use crate::security::Security;
 use martlet_container_server::{AccountServer, AccountTargets, ContainerServer};
 use martlet_node_client::{NodeClient, NodeClientConfig};
 use martlet_object_server::{ObjectServer, ObjectServerConfig};
@@ -16,7 +17,7 @@ use martlet_replicator::{
     ReplicationServer, Replicator, Rings, StatusEndpoint, Updater, WorkerSet, Workers, WorkersConfig,
 };
 use martlet_service::logging::LogOptions;
-use martlet_service::{Clock, Handler, ServeOptions, Shutdown, ShutdownTrigger, Tasks, metrics, serve};
+use martlet_service::{Clock, Handler, Shutdown, ShutdownTrigger, Tasks, metrics, serve};
 use martlet_storage::{DeviceConfig, DeviceIdentity, DeviceSet};
 use std::error::Error;
 use std::net::SocketAddr;
@@ -42,27 +43,29 @@ pub async fn run(options: &NodeOptions) -> Result<(), Box<dyn Error>> {
     martlet_service::logging::init(&log)?;
     metrics::install();
     let (trigger, shutdown) = Shutdown::new();
-    let client = NodeClient::new(NodeClientConfig::default());
+    let security = Security::open(&config.cluster)?;
+    let client = security.client(NodeClientConfig::default());
     let clock = Clock::system();
     let watch = RingWatch::open(&config.cluster)?;
     let rings = watch.rings();
     let storage = match &config.storage {
-        Some(storage) => Some(StorageNode::start(&config, storage, &rings, &client, &clock).await?),
-        None => None,
-    };
-    let proxy = match &config.proxy {
-        Some(proxy) => {
-            let listener = TcpListener::bind(proxy.bind).await?;
-            let handler = proxy_role::build(&config, proxy, rings.clone(), &client, &clock)?;
-            Some(tokio::spawn(serve(
-                listener,
-                handler,
-                ServeOptions::public("proxy"),
-                shutdown.clone(),
-            )))
+        Some(storage) => {
+            Some(StorageNode::start(&config, storage, &security, &rings, &client, &clock).await?)
         }
         None => None,
     };
+    let mut watched = security.watched();
+    let proxy = match &config.proxy {
+        Some(proxy) => {
+            let options = proxy_role::listener(proxy, &mut watched)?;
+            let listener = TcpListener::bind(proxy.bind).await?;
+            let handler = proxy_role::build(&config, proxy, rings.clone(), &client, &clock)?;
+            Some(tokio::spawn(serve(listener, handler, options, shutdown.clone())))
+        }
+        None => None,
+    };
+    let interval = Duration::from_secs(config.cluster.ring_check_interval.max(1));
+    let watching_files = tokio::spawn(watched.run(interval, true, shutdown.clone()));
     let watching = tokio::spawn(watch.run(true, shutdown.clone()));
     tracing::info!(config = %options.config.display(), "node is up");
     end_asked_for(options.exit_with_stdin).await?;
@@ -74,6 +77,7 @@ pub async fn run(options: &NodeOptions) -> Result<(), Box<dyn Error>> {
         storage.stop().await;
     }
     watching.await??;
+    watching_files.await??;
     Ok(())
 }
 
@@ -113,6 +117,7 @@ impl StorageNode {
     pub async fn start(
         config: &NodeConfig,
         storage: &StorageConfig,
+        security: &Security,
         rings: &Rings,
         client: &NodeClient,
         clock: &Clock,
@@ -121,7 +126,11 @@ impl StorageNode {
         let (salt, policies) = (config.cluster.salt(), config.policies());
         let devices = open_devices(config, storage).await?;
         let mut listeners = Vec::new();
-        listeners.push((TcpListener::bind(storage.bind).await?, None));
+        let replicates_apart = storage.replication_bind.is_some();
+        listeners.push((TcpListener::bind(storage.bind).await?, None, !replicates_apart));
+        if let Some(address) = storage.replication_bind {
+            listeners.push((TcpListener::bind(address).await?, None, true));
+        }
         let single = [
             (storage.object_bind, Server::Object),
             (storage.container_bind, Server::Container),
@@ -129,7 +138,7 @@ impl StorageNode {
         ];
         for (address, server) in single {
             if let Some(address) = address {
-                listeners.push((TcpListener::bind(address).await?, Some(server)));
+                listeners.push((TcpListener::bind(address).await?, Some(server), !replicates_apart));
             }
         }
 
@@ -161,6 +170,7 @@ impl StorageNode {
         );
         let (trigger, shutdown) = Shutdown::new();
         let tasks = Tasks::new();
+        let named = rings.load_full();
         let workers = spawn_workers(storage, &devices, &rings, client, clock, &salt, &tasks, &shutdown);
         let router = Arc::new(Router {
             object,
@@ -173,25 +183,29 @@ impl StorageNode {
                 clock.clone(),
             )),
             pass: Arc::new(PassEndpoint(workers.clone())),
-            status: Arc::new(StatusEndpoint(workers.clone())),
-            recon: Arc::new(Recon::new(config, devices.clone(), workers)),
+            status: Arc::new(StatusEndpoint::new(workers.clone(), client.skews().clone())),
+            recon: Arc::new(Recon::new(
+                config,
+                devices.clone(),
+                workers,
+                client.skews().clone(),
+            )),
             only: None,
+            replicates: true,
         });
+        warn_of_strange_rings(storage, &named);
 
+        // Within this process there is one way to a device, whichever of its addresses a ring names.
         for name in devices.names() {
             register(client, &name, storage.bind, &router);
+            if let Some(address) = storage.replication_bind {
+                register(client, &name, address, &router);
+            }
         }
-        for (listener, server) in listeners {
-            let handler: Arc<dyn Handler> = match server {
-                None => router.clone(),
-                Some(server) => Arc::new(router.only(server)),
-            };
-            let serving = serve(
-                listener,
-                handler,
-                ServeOptions::internal("storage"),
-                shutdown.clone(),
-            );
+        let options = security.internal("storage", storage.open_metrics);
+        for (listener, server, replicates) in listeners {
+            let handler: Arc<dyn Handler> = Arc::new(router.behind(server, replicates));
+            let serving = serve(listener, handler, options.clone(), shutdown.clone());
             tasks.spawn("storage listener", serving);
         }
         if let Some(path) = &storage.pid_file {
@@ -214,6 +228,28 @@ impl StorageNode {
             // Another process may have cleaned up already.
             let _ = std::fs::remove_file(path);
         }
+    }
+}
+
+/// Says when others would look for this node's replication where it does not listen.
+fn warn_of_strange_rings(storage: &StorageConfig, rings: &martlet_ring::RingSet) {
+    let (bind, replication) = (storage.bind, storage.replication_bind.unwrap_or(storage.bind));
+    let devices = [&rings.account, &rings.container]
+        .into_iter()
+        .chain(rings.objects.values())
+        .flat_map(|ring| ring.devices());
+    let is_at =
+        |address: SocketAddr, ip: &str, port: u16| address.ip().to_string() == ip && address.port() == port;
+    let strange = devices
+        .filter(|device| is_at(bind, &device.ip, device.port))
+        .find(|device| !is_at(replication, &device.replication_ip, device.replication_port));
+    if let Some(device) = strange {
+        tracing::warn!(
+            device = device.device,
+            ring = %format_args!("{}:{}", device.replication_ip, device.replication_port),
+            here = %replication,
+            "the rings name another replication address than this node has"
+        );
     }
 }
 

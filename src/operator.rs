@@ -6,13 +6,14 @@ use crate::cli::{ClusterOptions, DispersionOptions, ReconOptions, WhereOptions};
 use crate::config::NodeConfig;
 use crate::control::nodes_below;
 use crate::rings::RingWatch;
+use crate::security::Security;
 use http::Method;
 use martlet_node_client::{BackendRequest, Node, NodeClient, NodeClientConfig};
 use martlet_protocol::policy::PolicyIndex;
 use martlet_replicator::inspect::{self, CopySeen};
-use martlet_replicator::{Neighbours, Rings, status::DeviceStatus};
+use martlet_replicator::{Neighbours, Rings, status::ClockStatus, status::DeviceStatus};
 use martlet_ring::RingSet;
-use martlet_service::collect;
+use martlet_service::{Skews, collect};
 use martlet_storage::Space;
 use serde_json::{Value, json};
 use std::collections::{BTreeMap, BTreeSet};
@@ -40,7 +41,7 @@ impl Cluster {
         };
         let config = NodeConfig::load(&path)?;
         let rings = RingWatch::open(&config.cluster)?.rings();
-        let client = NodeClient::new(NodeClientConfig {
+        let client = Security::open(&config.cluster)?.client(NodeClientConfig {
             response_timeout_ms: TIMEOUT_MS,
             ..Default::default()
         });
@@ -96,10 +97,12 @@ impl Cluster {
 pub async fn status(options: &ClusterOptions) -> Result<(), Box<dyn Error>> {
     let cluster = Cluster::open(options)?;
     let mut all: Vec<(String, DeviceStatus)> = Vec::new();
+    let mut clocks = Clocks::default();
     for ((ip, port), names) in cluster.nodes() {
         let node = format!("{ip}:{port}");
         let told = cluster.get(&ip, port, "martlet", "/status").await;
         let told = told.and_then(|told| {
+            clocks.node(&node, &told["clock"]);
             serde_json::from_value::<Vec<DeviceStatus>>(told["devices"].clone())
                 .map_err(|error| error.to_string())
         });
@@ -113,11 +116,12 @@ pub async fn status(options: &ClusterOptions) -> Result<(), Box<dyn Error>> {
             Err(reason) => all.extend(names.iter().map(|name| (node.clone(), absent(name, &reason)))),
         }
     }
+    clocks.own(cluster.client.skews());
     let bad = all.iter().filter(|(_, device)| device.state != "ok").count();
     if options.json {
         let listed: Vec<Value> = all
             .iter()
-            .map(|(node, device)| json!({ "node": node, "status": device }))
+            .map(|(node, device)| json!({ "node": node, "status": device, "clock_ahead_seconds": clocks.seen_here.get(node) }))
             .collect();
         println!("{}", serde_json::to_string_pretty(&listed)?);
     } else {
@@ -133,18 +137,53 @@ pub async fn status(options: &ClusterOptions) -> Result<(), Box<dyn Error>> {
             "OUTBOX",
             "QUARANTINE",
             "STRAYS",
+            "CLOCK",
         ]);
         for (node, device) in &all {
-            table.row(row_of(node, device));
+            table.row(row_of(node, device, clocks.seen_here.get(node)));
         }
         print!("{table}");
+        clocks.wrong.iter().for_each(|line| println!("{line}"));
         for (node, device) in all.iter().filter(|(_, device)| !device.reason.is_empty()) {
             println!("{}@{node}: {}", device.device, device.reason);
         }
     }
-    match bad {
-        0 => Ok(()),
-        bad => Err(format!("{bad} of {} devices are not ok", all.len()).into()),
+    match (bad, clocks.wrong.len()) {
+        (0, 0) => Ok(()),
+        (0, _) => Err("clocks are not in step".into()),
+        (bad, _) => Err(format!("{bad} of {} devices are not ok", all.len()).into()),
+    }
+}
+
+/// What nodes, and this machine, found out about clocks.
+#[derive(Default)]
+struct Clocks {
+    /// Node, and by how many seconds its clock is ahead of this machine's.
+    seen_here: BTreeMap<String, f64>,
+    wrong: Vec<String>,
+}
+
+impl Clocks {
+    /// What a node told of the clocks of others.
+    fn node(&mut self, node: &str, told: &Value) {
+        let Ok(told) = serde_json::from_value::<ClockStatus>(told.clone()) else {
+            return;
+        };
+        self.judge(node, &told.skews, told.limit_seconds);
+    }
+
+    fn own(&mut self, skews: &Skews) {
+        self.seen_here = skews.all();
+        let seen = self.seen_here.clone();
+        self.judge("this machine", &seen, skews.limit_seconds());
+    }
+
+    fn judge(&mut self, by: &str, skews: &BTreeMap<String, f64>, limit: f64) {
+        let off = skews.iter().filter(|(_, seconds)| seconds.abs() > limit);
+        self.wrong.extend(off.map(|(peer, seconds)| {
+            let way = if *seconds > 0.0 { "ahead of" } else { "behind" };
+            format!("the clock of {peer} is {:.1} s {way} that of {by}", seconds.abs())
+        }));
     }
 }
 
@@ -158,7 +197,7 @@ fn absent(name: &str, reason: &str) -> DeviceStatus {
     }
 }
 
-fn row_of(node: &str, device: &DeviceStatus) -> Vec<String> {
+fn row_of(node: &str, device: &DeviceStatus, clock_ahead: Option<&f64>) -> Vec<String> {
     let used = device.total_bytes.saturating_sub(device.free_bytes);
     let fill = match device.total_bytes {
         0 => "-".to_owned(),
@@ -180,6 +219,7 @@ fn row_of(node: &str, device: &DeviceStatus) -> Vec<String> {
         device.outbox.to_string(),
         device.quarantined.to_string(),
         device.strays.to_string(),
+        clock_ahead.map_or("-".to_owned(), |seconds| format!("{seconds:+.1}s")),
     ]
 }
 

@@ -1,14 +1,27 @@
 //! The proxy role: the Swift pipeline and the S3 door joined on one port.
 
 use crate::config::{NodeConfig, ProxyRoleConfig};
+use crate::security::Watched;
 use http::{Method, StatusCode};
 use martlet_node_client::NodeClient;
 use martlet_proxy::{Proxy, S3Door, Users};
 use martlet_replicator::Rings;
 use martlet_s3_shim::{Credential, Credentials, S3};
-use martlet_service::{BoxFuture, Clock, Handler, Request, Response, metrics, respond};
+use martlet_service::{BoxFuture, Clock, Handler, Request, Response, ServeOptions, metrics, respond};
 use std::error::Error;
 use std::sync::Arc;
+
+/// How the clients' port is served; its certificate is watched.
+pub fn listener(role: &ProxyRoleConfig, watched: &mut Watched) -> Result<ServeOptions, Box<dyn Error>> {
+    let tls = match &role.tls {
+        Some(files) => Some(watched.certificate(files)?),
+        None => None,
+    };
+    Ok(ServeOptions {
+        tls,
+        ..ServeOptions::public("proxy")
+    })
+}
 
 /// Builds what answers clients.
 pub fn build(

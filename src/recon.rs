@@ -3,7 +3,7 @@
 use crate::config::NodeConfig;
 use http::{Method, StatusCode};
 use martlet_replicator::{LastPass, Workers};
-use martlet_service::{BoxFuture, Handler, Request, Response, respond};
+use martlet_service::{BoxFuture, Handler, Request, Response, Skews, respond};
 use martlet_storage::DeviceSet;
 use md5::{Digest, Md5};
 use serde_json::{Map, Value, json};
@@ -22,10 +22,11 @@ pub struct Recon {
     config: Vec<u8>,
     devices: DeviceSet,
     workers: Arc<Workers>,
+    skews: Skews,
 }
 
 impl Recon {
-    pub fn new(config: &NodeConfig, devices: DeviceSet, workers: Arc<Workers>) -> Self {
+    pub fn new(config: &NodeConfig, devices: DeviceSet, workers: Arc<Workers>, skews: Skews) -> Self {
         let folder = &config.cluster.rings;
         let mut rings = vec![folder.join("account.ring.gz"), folder.join("container.ring.gz")];
         for policy in config.policies().iter() {
@@ -46,6 +47,7 @@ impl Recon {
             config: serde_json::to_vec(&shared).unwrap_or_default(),
             devices,
             workers,
+            skews,
         }
     }
 
@@ -54,6 +56,8 @@ impl Recon {
         Some(match check {
             "version" => json!({ "version": env!("CARGO_PKG_VERSION") }),
             "time" => json!(seconds_now()),
+            // Ours: Swift's own answer is one number, which `swift-recon --time` compares.
+            "skew" => json!({ "limit": self.skews.limit_seconds(), "seconds_ahead": self.skews.all() }),
             "mem" => memory(&read("/proc/meminfo")),
             "load" => load(&read("/proc/loadavg")),
             "sockstat" => sockets(&read("/proc/net/sockstat"), &read("/proc/net/sockstat6")),

@@ -21,6 +21,8 @@ pub struct Router {
     pub recon: Arc<dyn Handler>,
     /// Set on a listener that belongs to one server alone, as Swift's rings expect.
     pub only: Option<Server>,
+    /// Whether this listener replicates; not where another one of the node does.
+    pub replicates: bool,
 }
 
 /// One of the three servers of Swift's backend protocol.
@@ -38,13 +40,14 @@ enum Route {
     Status,
     Recon,
     Replication,
+    ReplicationElsewhere,
     Server(Server),
     Nowhere,
 }
 
 impl Router {
-    /// The same servers behind a listener of one of them.
-    pub fn only(&self, server: Server) -> Router {
+    /// The same servers behind another listener.
+    pub fn behind(&self, only: Option<Server>, replicates: bool) -> Router {
         Router {
             object: self.object.clone(),
             container: self.container.clone(),
@@ -53,7 +56,8 @@ impl Router {
             pass: self.pass.clone(),
             status: self.status.clone(),
             recon: self.recon.clone(),
-            only: Some(server),
+            only,
+            replicates,
         }
     }
 
@@ -70,7 +74,10 @@ impl Router {
         // /device/partition/account[/container[/object]], or /device/martlet/... for replication.
         let mut segments = path.splitn(6, '/').skip(1);
         if segments.nth(1) == Some("martlet") {
-            return Route::Replication;
+            return match self.replicates {
+                true => Route::Replication,
+                false => Route::ReplicationElsewhere,
+            };
         }
         if let Some(server) = self.only {
             return Route::Server(server);
@@ -92,12 +99,31 @@ impl Router {
     }
 }
 
+impl Router {
+    /// What may be asked without the cluster key: whether the node is up, and what `swift-recon` wants to know. Nothing
+    /// of it changes anything or shows a name of a client's.
+    pub fn is_open(request: &Request) -> bool {
+        let path = request.uri().path();
+        let reads = matches!(*request.method(), Method::GET | Method::HEAD);
+        reads && (path == "/healthcheck" || path.starts_with("/recon/"))
+    }
+
+    /// The same with `/metrics`, which names devices and other nodes.
+    pub fn is_open_with_metrics(request: &Request) -> bool {
+        Self::is_open(request) || (request.method() == Method::GET && request.uri().path() == "/metrics")
+    }
+}
+
 impl Handler for Router {
     fn call(&self, request: Request) -> BoxFuture<'_, Response> {
         let (name, handler) = match self.route(&request) {
             Route::Healthcheck => return answer(respond::text(StatusCode::OK, "OK")),
             Route::Metrics => return answer(respond::text(StatusCode::OK, metrics::render())),
             Route::Nowhere => return answer(respond::text(StatusCode::BAD_REQUEST, "Invalid path")),
+            Route::ReplicationElsewhere => {
+                let text = "Replication has a listener of its own: the rings must name it";
+                return answer(respond::text(StatusCode::FORBIDDEN, text));
+            }
             Route::Pass => ("replicator", &self.pass),
             Route::Status => ("status", &self.status),
             Route::Recon => ("recon", &self.recon),

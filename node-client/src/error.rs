@@ -8,6 +8,8 @@ pub enum NodeError {
     /// No connection: refused, unreachable.
     Connect(String),
     ConnectTimeout,
+    /// Who is there did not prove to be of this cluster, or did not believe that we are.
+    Untrusted(String),
     /// The request was sent; no head of a response came in time.
     ResponseTimeout,
     /// The node did not take the body, or did not send its own, for the stall time.
@@ -29,6 +31,7 @@ impl NodeError {
             NodeError::BadRequest(_) => false,
             NodeError::Connect(_)
             | NodeError::ConnectTimeout
+            | NodeError::Untrusted(_)
             | NodeError::ResponseTimeout
             | NodeError::Stalled
             | NodeError::Reset(_)
@@ -51,6 +54,7 @@ impl fmt::Display for NodeError {
         match self {
             NodeError::Connect(text) => write!(f, "cannot connect: {text}"),
             NodeError::ConnectTimeout => f.write_str("timed out connecting"),
+            NodeError::Untrusted(text) => write!(f, "not trusted: {text}"),
             NodeError::ResponseTimeout => f.write_str("timed out waiting for a response"),
             NodeError::Stalled => f.write_str("node stalled in the middle of a body"),
             NodeError::Reset(text) => write!(f, "connection broke: {text}"),

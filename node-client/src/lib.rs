@@ -3,6 +3,7 @@
 //! A call names a device of a ring. When a handler for that device was registered in this process the request goes
 //! straight to it; otherwise it goes over a pooled connection. Both ways run the same server code.
 
+mod dial;
 mod error;
 mod local;
 mod pool;
@@ -18,34 +19,50 @@ pub use remote::{RemoteClient, RemoteError};
 pub use update::{send_update, update_request};
 pub use upload::{Ready, Upload};
 
+use dial::Dialler;
 use http::header::{HOST, HeaderMap, HeaderValue};
-use http::{Method, Uri};
+use http::{Method, StatusCode, Uri};
 use local::LocalDevices;
-use martlet_service::{Body, Handler, Request, Response};
+use martlet_service::{Body, ClusterKeys, Handler, Request, Response, Skews, TlsClient};
 use pool::Pool;
 use std::sync::Arc;
 use std::time::Duration;
 
-/// Waits of a node client, in milliseconds, and the size of its pool.
+/// Waits of a node client, in milliseconds, the size of its pool, and whom it trusts.
 #[derive(Clone, Debug)]
 pub struct NodeClientConfig {
     /// For a connection to be made (Swift's `conn_timeout`).
     pub connect_timeout_ms: u64,
+    /// For TLS and the proof of the cluster key on a new connection.
+    pub handshake_timeout_ms: u64,
     /// From the end of a request to the head of its response (Swift's `node_timeout`).
     pub response_timeout_ms: u64,
     /// Between two pieces of a body, either way; a node that stays silent longer is given up.
     pub stall_timeout_ms: u64,
     /// Idle connections kept for each node.
     pub idle_connections: usize,
+    /// Calls only who has one of these keys, and proves the first; whoever is there without.
+    pub keys: Option<ClusterKeys>,
+    /// Calls over TLS, and only who has a certificate of these authorities.
+    pub tls: Option<TlsClient>,
+    /// What the clocks of nodes say goes in here.
+    pub skews: Skews,
 }
+
+/// Clocks further apart are warned of, milliseconds, unless the configuration says otherwise.
+pub const CLOCK_SKEW_LIMIT_MS: u64 = 1_000;
 
 impl Default for NodeClientConfig {
     fn default() -> Self {
         NodeClientConfig {
             connect_timeout_ms: 500,
+            handshake_timeout_ms: 2_000,
             response_timeout_ms: 10_000,
             stall_timeout_ms: 10_000,
             idle_connections: 128,
+            keys: None,
+            tls: None,
+            skews: Skews::new(CLOCK_SKEW_LIMIT_MS),
         }
     }
 }
@@ -101,13 +118,17 @@ struct Inner {
 
 impl NodeClient {
     pub fn new(config: NodeClientConfig) -> Self {
-        let connect_timeout = Duration::from_millis(config.connect_timeout_ms);
-        let pool = Pool::new(connect_timeout, config.idle_connections);
+        let pool = Pool::new(Dialler::new(&config), config.idle_connections);
         NodeClient(Arc::new(Inner {
             config,
             local: LocalDevices::default(),
             pool,
         }))
+    }
+
+    /// What the clocks of the nodes said.
+    pub fn skews(&self) -> &Skews {
+        self.0.pool.skews()
     }
 
     /// From now on, calls to this device do not use a socket. Registering again replaces the handler.
@@ -169,7 +190,8 @@ impl Inner {
         );
         let mut connection = self.pool.connection(&node.ip, node.port).await?;
         let response = loop {
-            match connection.try_send_request(request).await {
+            let sent = connection.send(request, (&node.ip, node.port), self.pool.skews());
+            match sent.await {
                 Ok(response) => break response,
                 Err(mut refused) => match refused.take_message() {
                     Some(unsent) => {
@@ -180,6 +202,10 @@ impl Inner {
                 },
             }
         };
+        // Never an answer to what was asked: it is the door that spoke.
+        if response.status() == StatusCode::UNAUTHORIZED {
+            return Err(NodeError::Untrusted("it asks for the cluster key".into()));
+        }
         self.pool.give_back(&node.ip, node.port, connection);
         let stall_timeout = Duration::from_millis(self.config.stall_timeout_ms);
         Ok(response.map(|incoming| stall::guard(Body::from(incoming), stall_timeout)))

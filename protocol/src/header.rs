@@ -71,6 +71,7 @@ headers! {
     X_BYTES_USED = "x-bytes-used";
 
     // Martlet's own additions between its nodes; a peer that does not know them still interoperates.
+    X_BACKEND_MARTLET_CLOCK = "x-backend-martlet-clock";
     X_BACKEND_MARTLET_SERVER = "x-backend-martlet-server";
     X_BACKEND_MARTLET_SYNCED = "x-backend-martlet-synced";
     X_BACKEND_MARTLET_RINGS = "x-backend-martlet-rings";

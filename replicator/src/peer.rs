@@ -126,7 +126,13 @@ pub struct Peer {
 }
 
 impl Peer {
+    /// Speaks with a device over the replication network, as the ring names it.
     pub fn new(client: NodeClient, node: Node, deadline: Duration) -> Self {
+        let node = Node {
+            ip: node.replication_ip.clone(),
+            port: node.replication_port,
+            ..node
+        };
         Peer {
             client,
             node,

@@ -2,6 +2,7 @@
 
 use crate::ledger::{LastPass, Ledger};
 use martlet_protocol::timestamp::Timestamp;
+use martlet_service::{Skews, wall_micros};
 use martlet_storage::{Device, DeviceSet};
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
@@ -38,6 +39,28 @@ pub struct DeviceStatus {
 pub struct NodeStatus {
     pub devices: Vec<DeviceStatus>,
     pub workers: BTreeMap<&'static str, LastPass>,
+    pub clock: ClockStatus,
+}
+
+/// What a node knows of clocks.
+#[derive(Clone, Debug, Default, Serialize, Deserialize)]
+pub struct ClockStatus {
+    /// Its own, microseconds since 1970.
+    pub now_micros: u64,
+    /// More than this is too much, seconds.
+    pub limit_seconds: f64,
+    /// Machines that it spoke with lately, and by how many seconds their clocks are ahead of its own.
+    pub skews: BTreeMap<String, f64>,
+}
+
+impl ClockStatus {
+    pub fn of(skews: &Skews) -> Self {
+        ClockStatus {
+            now_micros: wall_micros(),
+            limit_seconds: skews.limit_seconds(),
+            skews: skews.all(),
+        }
+    }
 }
 
 /// Strays are counted up to here.
@@ -65,6 +88,7 @@ pub async fn look(devices: &DeviceSet, ledger: &Ledger, now: Timestamp) -> NodeS
     NodeStatus {
         devices: all,
         workers: ledger.all(),
+        clock: ClockStatus::default(),
     }
 }
 

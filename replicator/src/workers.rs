@@ -9,10 +9,10 @@ use crate::reclaimer::{ReclaimReport, Reclaimer};
 use crate::reconciler::{ReconcileReport, Reconciler};
 use crate::replicator::Replicator;
 use crate::report::PassReport;
-use crate::status::{self, NodeStatus};
+use crate::status::{self, ClockStatus, NodeStatus};
 use crate::updater::{UpdateReport, Updater};
 use http::{Method, StatusCode};
-use martlet_service::{BoxFuture, Clock, Handler, Request, Response, Shutdown, Tasks, respond};
+use martlet_service::{BoxFuture, Clock, Handler, Request, Response, Shutdown, Skews, Tasks, respond};
 use martlet_storage::DeviceSet;
 use serde::Serialize;
 use std::collections::{BTreeMap, BTreeSet};
@@ -380,8 +380,17 @@ impl Handler for PassEndpoint {
     }
 }
 
-/// `GET /martlet/status`: the devices in numbers and the last passes, as JSON.
-pub struct StatusEndpoint(pub Arc<Workers>);
+/// `GET /martlet/status`: the devices in numbers, the last passes and what is known of clocks, as JSON.
+pub struct StatusEndpoint {
+    workers: Arc<Workers>,
+    skews: Skews,
+}
+
+impl StatusEndpoint {
+    pub fn new(workers: Arc<Workers>, skews: Skews) -> Self {
+        StatusEndpoint { workers, skews }
+    }
+}
 
 impl Handler for StatusEndpoint {
     fn call(&self, request: Request) -> BoxFuture<'_, Response> {
@@ -389,7 +398,12 @@ impl Handler for StatusEndpoint {
             if request.method() != Method::GET {
                 return respond::empty(StatusCode::METHOD_NOT_ALLOWED);
             }
-            respond::json(StatusCode::OK, &self.0.status().await)
+            let status = self.workers.status().await;
+            let status = NodeStatus {
+                clock: ClockStatus::of(&self.skews),
+                ..status
+            };
+            respond::json(StatusCode::OK, &status)
         })
     }
 }

@@ -5,6 +5,12 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::{SystemTime, UNIX_EPOCH};
 
+/// The machine's clock as it is, microseconds since 1970: to compare with the clocks of others.
+pub fn wall_micros() -> u64 {
+    let since = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
+    since.as_micros() as u64
+}
+
 /// Gives timestamps that strictly increase within a process, so that two writes through one proxy never tie.
 #[derive(Clone, Debug)]
 pub struct Clock {
@@ -40,12 +46,7 @@ impl Clock {
 
     /// Now, later than every reading before.
     pub fn now(&self) -> Timestamp {
-        let machine = if self.is_manual {
-            0
-        } else {
-            let since = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
-            since.as_micros() as u64 / 10
-        };
+        let machine = if self.is_manual { 0 } else { wall_micros() / 10 };
         let later = |last: u64| Some(machine.max(last + 1));
         let last = self.last.fetch_update(Ordering::SeqCst, Ordering::SeqCst, later);
         let last = last.unwrap_or_else(|last| last);

@@ -1,7 +1,9 @@
-//! How every server runs: the HTTP edge, bodies, tasks, drain, clock, logs and metrics. Knows no Swift semantics.
+//! How every server runs: the HTTP edge, TLS, the cluster key, bodies, tasks, drain, clocks, logs and metrics. Knows no Swift semantics.
 
 mod body;
 mod clock;
+mod cluster_key;
+mod door;
 mod header_names;
 pub mod headers;
 pub mod logging;
@@ -11,17 +13,25 @@ mod request_line;
 pub mod respond;
 mod serve;
 mod shutdown;
+mod skew;
+mod stream;
 mod tasks;
+mod tls;
 pub mod trans_id;
 mod watched;
 
 pub use body::{Body, BodyError, BodySender, Closed, CollectError, collect};
-pub use clock::Clock;
+pub use clock::{Clock, wall_micros};
+pub use cluster_key::{ClusterKeys, HandshakeError, KeyError, MIN_KEY_LETTERS, Proved, call as prove_key};
+pub use door::Admission;
 pub use odd_names::{OddHeader, OddHeaders};
 pub use serve::{ServeOptions, serve};
 pub use shutdown::{Shutdown, ShutdownTrigger};
+pub use skew::Skews;
+pub use stream::Stream;
 pub use tasks::Tasks;
 pub use watched::{Parsed, WatchedFile};
+pub use tls::{Binding, TlsClient, TlsError, TlsServer};
 
 use std::future::Future;
 use std::net::SocketAddr;

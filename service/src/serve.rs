@@ -1,15 +1,19 @@
 //! The HTTP/1 edge: accepts, bounds, hands over to a handler, drains.
 
+use crate::clock::wall_micros;
+use crate::door::{self, Admission, Entered};
 use crate::odd_names::{Exchange, OddNames};
 use crate::request_line::Readable;
+use crate::tls::TlsServer;
 use crate::{Body, Handler, Peer, Request, Response, Shutdown, header_names, respond};
 use futures_util::FutureExt;
 use http::StatusCode;
-use http::header::{CONNECTION, HeaderValue};
+use http::header::{CONNECTION, HeaderName, HeaderValue};
 use http_body::Body as _;
 use hyper::server::conn::http1;
 use hyper::service::service_fn;
 use hyper_util::rt::{TokioIo, TokioTimer};
+use martlet_protocol::header;
 use std::convert::Infallible;
 use std::panic::AssertUnwindSafe;
 use std::sync::Arc;
@@ -17,6 +21,8 @@ use std::time::Duration;
 use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::Semaphore;
+
+const CLOCK: HeaderName = HeaderName::from_static(header::X_BACKEND_MARTLET_CLOCK);
 
 /// Bounds of one listener.
 #[derive(Clone, Debug)]
@@ -37,6 +43,12 @@ pub struct ServeOptions {
     pub drain_timeout_ms: u64,
     /// Header names go out as `X-Object-Meta-Color`, S3's own excepted; else all in lower case, which costs least.
     pub titled_header_names: bool,
+    /// Responses carry this machine's clock in `X-Backend-Martlet-Clock`.
+    pub tells_clock: bool,
+    /// TLS is spoken, and nothing else.
+    pub tls: Option<TlsServer>,
+    /// Only who has the cluster key may ask all; without it everybody may.
+    pub admission: Option<Admission>,
 }
 
 impl ServeOptions {
@@ -51,6 +63,9 @@ impl ServeOptions {
             odd_names: true,
             drain_timeout_ms: 5_000,
             titled_header_names: true,
+            tells_clock: false,
+            tls: None,
+            admission: None,
         }
     }
 
@@ -62,6 +77,7 @@ impl ServeOptions {
             max_headers: 256,
             titled_header_names: false,
             odd_names: false,
+            tells_clock: true,
             ..ServeOptions::public(name)
         }
     }
@@ -124,22 +140,49 @@ async fn serve_connection(
 ) {
     // Small responses must not wait for the peer's acknowledgement; a socket that refuses still works.
     let _ = stream.set_nodelay(true);
+    let entered = tokio::select! {
+        entered = door::enter(stream, peer.0, options) => entered,
+        () = shutdown.requested() => None,
+    };
+    let Some(Entered {
+        stream,
+        is_stranger,
+        _place,
+    }) = entered
+    else {
+        return;
+    };
+    let caller = Caller { peer, is_stranger };
     if options.odd_names {
         let (stream, exchange) = OddNames::new(stream, options.max_header_bytes);
-        serve_stream(stream, Some(exchange), peer, handler, options, shutdown).await;
+        serve_stream(stream, Some(exchange), caller, handler, options, shutdown).await;
     } else {
-        serve_stream(stream, None, peer, handler, options, shutdown).await;
+        serve_stream(stream, None, caller, handler, options, shutdown).await;
     }
+}
+
+/// Who is at the other end of a connection.
+struct Caller {
+    peer: Peer,
+    is_stranger: bool,
 }
 
 async fn serve_stream(
     stream: impl AsyncRead + AsyncWrite + Unpin + Send + 'static,
     exchange: Option<Arc<Exchange>>,
-    peer: Peer,
+    caller: Caller,
     handler: Arc<dyn Handler>,
     options: &ServeOptions,
     shutdown: Shutdown,
 ) {
+    let peer = caller.peer;
+    let tells_clock = options.tells_clock;
+    let mut header_timeout = Duration::from_millis(options.header_timeout_ms);
+    if caller.is_stranger {
+        header_timeout = header_timeout.min(door::PATIENCE);
+    }
+    // What a stranger asks is looked at; who is trusted, or where all are, is not.
+    let guard = options.admission.clone().filter(|_| caller.is_stranger);
     let titled = options.titled_header_names;
     let (stream, at_start) = Readable::new(stream);
     let service = service_fn(move |request: hyper::Request<hyper::body::Incoming>| {
@@ -148,6 +191,7 @@ async fn serve_stream(
             at_start.tell();
         }
         let exchange = exchange.clone();
+        let guard = guard.clone();
         async move {
             let (mut parts, incoming) = request.into_parts();
             let keeps_alive = titled && asks_to_keep_alive(&parts.headers);
@@ -156,7 +200,16 @@ async fn serve_stream(
             if let Some(exchange) = &exchange {
                 exchange.complete(&mut request);
             }
-            let mut response = guarded(handler, request).await;
+            let refused = guard.and_then(|guard| guard.refuse(&request, peer.0));
+            let mut response = match refused {
+                Some(response) => response,
+                None => guarded(handler, request).await,
+            };
+            if tells_clock {
+                response
+                    .headers_mut()
+                    .insert(CLOCK, HeaderValue::from(wall_micros()));
+            }
             if titled {
                 header_names::keep_lower_case(&mut response);
             }
@@ -172,7 +225,7 @@ async fn serve_stream(
     });
     let connection = http1::Builder::new()
         .timer(TokioTimer::new())
-        .header_read_timeout(Duration::from_millis(options.header_timeout_ms))
+        .header_read_timeout(header_timeout)
         .max_header_size(options.max_header_bytes)
         .max_headers(options.max_headers)
         .title_case_headers(titled)

@@ -2,10 +2,13 @@
 //!
 //! `DIR/rings/*.ring.gz`, `DIR/nodeN/node.toml`, `DIR/nodeN/node.pid`, `DIR/nodeN/disk` (the device `dN`).
 
+use crate::cli::DevOptions;
 use crate::config::{
-    ClusterConfig, DeviceEntry, DeviceTuning, LogConfig, NodeConfig, ProxyRoleConfig, StorageConfig,
+    ClusterConfig, ClusterTls, DeviceEntry, DeviceTuning, LogConfig, NodeConfig, ProxyRoleConfig,
+    StorageConfig, TlsFiles,
 };
 use crate::node::format_device;
+use crate::security;
 use martlet_protocol::policy::{Policy, PolicyIndex};
 use martlet_proxy::config::{DomainRemapConfig, ResellerPrefix, TempAuthConfig, UserConfig};
 use martlet_proxy::steps::formpost::FormPostConfig;
@@ -42,7 +45,7 @@ pub struct Layout {
 
 impl Layout {
     /// Makes what is missing. Nodes keep their ports as long as those are free.
-    pub fn prepare(data: &Path, proxy: SocketAddr, log_filter: &str) -> Result<Layout, Box<dyn Error>> {
+    pub fn prepare(data: &Path, proxy: SocketAddr, options: &DevOptions) -> Result<Layout, Box<dyn Error>> {
         let paths: Vec<PathBuf> = (1..=NODES)
             .map(|number| node_folder(data, number).join("node.toml"))
             .collect();
@@ -57,6 +60,15 @@ impl Layout {
             },
             None => new_cluster()?,
         };
+        let key_file = data.join("cluster.key");
+        let cluster = match (&cluster.key, &cluster.key_file) {
+            (None, None) => ClusterConfig {
+                key_file: Some("../cluster.key".into()),
+                ..cluster
+            },
+            _ => cluster,
+        };
+        security::make_key_file(&key_file)?;
         let ports = choose_ports(&known)?;
         write_rings(&data.join("rings"), &ports)?;
         for (at, (path, known)) in paths.iter().zip(&known).enumerate() {
@@ -68,7 +80,7 @@ impl Layout {
             let config = NodeConfig {
                 cluster: cluster.clone(),
                 log: LogConfig {
-                    filter: log_filter.into(),
+                    filter: options.log.clone(),
                     ..LogConfig::default()
                 },
                 storage: Some(storage),
@@ -76,14 +88,30 @@ impl Layout {
             };
             write_atomically(path, toml::to_string(&config)?.as_bytes())?;
         }
+        let mut role = dev_proxy(proxy);
+        role.tls = match (&options.tls_cert, &options.tls_key) {
+            (Some(certificate), Some(key)) => Some(TlsFiles {
+                certificate: certificate.clone(),
+                key: key.clone(),
+            }),
+            _ => None,
+        };
+        let beside_nodes = |path: PathBuf| node_folder(data, 1).join(path);
         let proxy = NodeConfig {
             cluster: ClusterConfig {
                 rings: data.join("rings"),
+                key_file: cluster.key_file.clone().map(beside_nodes),
+                tls: cluster.tls.clone().map(|tls| ClusterTls {
+                    ca: beside_nodes(tls.ca),
+                    certificate: beside_nodes(tls.certificate),
+                    key: beside_nodes(tls.key),
+                    server_name: tls.server_name,
+                }),
                 ..cluster
             },
             log: LogConfig::default(),
             storage: None,
-            proxy: Some(dev_proxy(proxy)),
+            proxy: Some(role),
         };
         Ok(Layout { nodes: paths, proxy })
     }
@@ -119,6 +147,10 @@ fn new_cluster() -> Result<ClusterConfig, Box<dyn Error>> {
         hash_path_suffix: random_hex()?,
         rings: "../rings".into(),
         ring_check_interval: crate::config::ring_check_interval(),
+        key: None,
+        key_file: None,
+        clock_skew_limit_ms: crate::config::clock_skew_limit_ms(),
+        tls: None,
         policies: vec![policy(0, "gold", true), policy(1, "silver", false)],
     })
 }
@@ -159,6 +191,8 @@ fn node_storage(number: usize, port: u16, known: Option<StorageConfig>) -> Stora
             object_bind: None,
             container_bind: None,
             account_bind: None,
+            replication_bind: None,
+            open_metrics: crate::config::open_metrics(),
             pid_file: Some("node.pid".into()),
             devices: vec![DeviceEntry {
                 name: device_name(number),
@@ -274,6 +308,7 @@ fn dev_proxy(bind: SocketAddr) -> ProxyRoleConfig {
     };
     ProxyRoleConfig {
         bind,
+        tls: None,
         expose_metrics: true,
         pipeline,
         s3: Some(S3Config {

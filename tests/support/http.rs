@@ -4,7 +4,10 @@ use bytes::Bytes;
 use http_body_util::{BodyExt, Full};
 use hyper::client::conn::http1;
 use hyper_util::rt::TokioIo;
+use martlet_service::{ClusterKeys, Stream, prove_key};
+use std::collections::BTreeMap;
 use std::net::TcpStream as StdStream;
+use std::sync::Mutex;
 
 /// A status, headers and a body.
 #[derive(Clone, Debug)]
@@ -88,6 +91,27 @@ impl Swift {
     }
 }
 
+/// The cluster keys of the storage nodes that a test has looked up, by address.
+static KEYS: Mutex<BTreeMap<String, ClusterKeys>> = Mutex::new(BTreeMap::new());
+
+/// Calls to this address prove that they have the cluster key.
+pub fn know_key(address: &str, key: &str) {
+    let keys = ClusterKeys::parse(key).expect("a cluster key");
+    KEYS.lock()
+        .expect("no test died here")
+        .insert(address.to_owned(), keys);
+}
+
+async fn open(address: &str) -> Option<Stream> {
+    let stream = tokio::net::TcpStream::connect(address).await.ok()?;
+    let mut stream = Stream::from(stream);
+    let keys = KEYS.lock().expect("no test died here").get(address).cloned();
+    if let Some(keys) = keys {
+        prove_key(&mut stream, &keys, &[0; 32]).await.ok()?;
+    }
+    Some(stream)
+}
+
 /// One request over a connection of its own. `None`: the connection failed before the answer was whole.
 pub async fn request(
     address: &str,
@@ -96,7 +120,7 @@ pub async fn request(
     headers: &[(&str, &str)],
     body: impl Into<Bytes>,
 ) -> Option<Answer> {
-    let stream = tokio::net::TcpStream::connect(address).await.ok()?;
+    let stream = open(address).await?;
     let (mut sender, connection) = http1::handshake(TokioIo::new(stream)).await.ok()?;
     let driving = tokio::spawn(connection);
     let mut builder = http::Request::builder()

@@ -8,6 +8,7 @@ pub mod clients;
 pub mod copies;
 pub mod files;
 pub mod http;
+pub mod network;
 pub mod signing;
 
 use std::io::{BufRead, BufReader, Read};
@@ -175,7 +176,12 @@ impl Cluster {
         let text =
             std::fs::read_to_string(self.node_folder(number).join("node.toml")).expect("node.toml is there");
         let config: toml::Table = text.parse().expect("node.toml is TOML");
-        config["storage"]["bind"].as_str().expect("an address").to_owned()
+        let address = config["storage"]["bind"].as_str().expect("an address").to_owned();
+        // From now on this test is one of the cluster when it calls there.
+        if let Ok(key) = std::fs::read_to_string(self.data.join("cluster.key")) {
+            http::know_key(&address, &key);
+        }
+        address
     }
 
     /// Starts another proxy of this cluster, its pipeline as TOML says it; the sample user `test:tester` is added. Its

@@ -10,8 +10,8 @@ use martlet_protocol::timestamp::Timestamp;
 use martlet_service::{Body, Response, headers};
 use std::time::Duration;
 
-/// How long a device that did not answer lately may take to be talked to again.
-const GREETING: Duration = Duration::from_millis(20);
+/// How long a device that did not answer lately may take to be talked to again, its proof of the cluster key included.
+const GREETING: Duration = Duration::from_millis(50);
 
 // Read as names once, not for each request.
 static X_BACKEND_MARTLET_SERVER: HeaderName = HeaderName::from_static(header::X_BACKEND_MARTLET_SERVER);
