@@ -1,20 +1,20 @@
 //! `node.toml`: what one process is. Wrong files fail here, before a socket or a disk is touched.
 
 mod container_sync;
+mod security;
+mod workers;
 
 pub use container_sync::ContainerSyncSettings;
+pub use security::{ClusterTls, Secret, TlsFiles};
+pub use workers::WorkerSettings;
 
-use crate::security;
 use martlet_container_server::{AccountServerConfig, ContainerServerConfig};
 use martlet_object_server::ObjectServerSettings;
 use martlet_protocol::hash::HashSalt;
 use martlet_protocol::policy::{Policies, Policy};
 use martlet_proxy::ProxyConfig;
-use martlet_replicator::{
-    AuditorConfig, DarkDataAction, ExpirerConfig, ReaperConfig, ReclaimerConfig, ReplicatorConfig,
-    UpdaterConfig, WorkersConfig,
-};
 use martlet_s3_shim::S3Config;
+use martlet_service::ServeOptions;
 use serde::{Deserialize, Serialize};
 use std::fmt;
 use std::net::SocketAddr;
@@ -63,44 +63,6 @@ pub struct ClusterConfig {
     pub policies: Vec<Policy>,
     /// Present: nodes speak TLS with each other.
     pub tls: Option<ClusterTls>,
-}
-
-/// TLS between nodes. All PEM; looked at as the rings are.
-#[derive(Clone, Debug, Serialize, Deserialize)]
-#[serde(deny_unknown_fields)]
-pub struct ClusterTls {
-    /// Who signs the certificates of the nodes.
-    pub ca: PathBuf,
-    /// This node's own certificate, and what links it to the authority.
-    pub certificate: PathBuf,
-    pub key: PathBuf,
-    /// The name that stands in the certificate of every node. Left out: each stands for the address that the rings name.
-    pub server_name: Option<String>,
-}
-
-/// A listener's certificate (its own first, then what links it to an authority) and its key, PEM.
-#[derive(Clone, Debug, Serialize, Deserialize)]
-#[serde(deny_unknown_fields)]
-pub struct TlsFiles {
-    pub certificate: PathBuf,
-    pub key: PathBuf,
-}
-
-/// A word that no log may show.
-#[derive(Clone, Serialize, Deserialize)]
-#[serde(transparent)]
-pub struct Secret(String);
-
-impl Secret {
-    pub fn reveal(&self) -> &str {
-        &self.0
-    }
-}
-
-impl fmt::Debug for Secret {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str("(secret)")
-    }
 }
 
 pub fn clock_skew_limit_ms() -> u64 {
@@ -222,131 +184,6 @@ impl Default for DeviceTuning {
     }
 }
 
-/// How often and how hard the background workers work.
-#[derive(Clone, Debug, Serialize, Deserialize)]
-#[serde(deny_unknown_fields, default)]
-pub struct WorkerSettings {
-    /// Between two rounds of the replicator; the first begins at once.
-    pub replicate_interval_ms: u64,
-    /// Between two looks into the outboxes.
-    pub update_interval_ms: u64,
-    /// Between two looks for what is due.
-    pub expire_interval_ms: u64,
-    /// Records of one device that are compared, pulled or pushed at once.
-    pub replicate_concurrency: usize,
-    /// Updates of one device under way at once.
-    pub update_concurrency: usize,
-    /// Deletions are remembered for this long, seconds. Swift's `reclaim_age`.
-    pub reclaim_age: u64,
-    /// Between two looks for deletions that may be forgotten.
-    pub reclaim_interval_ms: u64,
-    /// What the auditor does with objects that no container lists: off, log, quarantine or delete. Swift's `action`.
-    pub dark_data_action: DarkDataAction,
-    /// How old such objects must be, seconds. Swift's `grace_age`.
-    pub dark_data_grace_age: u64,
-    /// A deleted account is left alone for so long, seconds. Swift's option.
-    pub delay_reaping: u64,
-    /// A deleted account that is not empty after so long is warned of, seconds. Swift's option.
-    pub reap_warn_after: u64,
-    /// Between two looks for deleted accounts.
-    pub reap_interval_ms: u64,
-    /// Between two looks for objects under a wrong policy.
-    pub reconcile_interval_ms: u64,
-    /// Between two rounds of the auditor.
-    pub audit_interval_ms: u64,
-    /// What the auditor reads of one device at most; 0 is no limit. Swift's option.
-    pub bytes_per_second: u64,
-    /// Records of any kind that the auditor reads of one device at most; 0 is no limit.
-    pub records_per_second: u64,
-}
-
-impl Default for WorkerSettings {
-    fn default() -> Self {
-        let workers = WorkersConfig::default();
-        WorkerSettings {
-            replicate_interval_ms: workers.replicate_interval_ms,
-            update_interval_ms: workers.update_interval_ms,
-            expire_interval_ms: workers.expire_interval_ms,
-            replicate_concurrency: ReplicatorConfig::default().concurrency,
-            update_concurrency: UpdaterConfig::default().concurrency,
-            reclaim_age: ReclaimerConfig::default().reclaim_age_secs,
-            reclaim_interval_ms: workers.reclaim_interval_ms,
-            dark_data_action: DarkDataAction::Off,
-            dark_data_grace_age: 604_800,
-            delay_reaping: ReaperConfig::default().delay_reaping_secs,
-            reap_warn_after: ReaperConfig::default().reap_warn_after_secs,
-            reap_interval_ms: workers.reap_interval_ms,
-            reconcile_interval_ms: workers.reconcile_interval_ms,
-            audit_interval_ms: workers.audit_interval_ms,
-            bytes_per_second: AuditorConfig::default().bytes_per_second,
-            records_per_second: AuditorConfig::default().records_per_second,
-        }
-    }
-}
-
-impl WorkerSettings {
-    pub fn workers(&self) -> WorkersConfig {
-        WorkersConfig {
-            replicate_interval_ms: self.replicate_interval_ms,
-            update_interval_ms: self.update_interval_ms,
-            expire_interval_ms: self.expire_interval_ms,
-            reclaim_interval_ms: self.reclaim_interval_ms,
-            reap_interval_ms: self.reap_interval_ms,
-            reconcile_interval_ms: self.reconcile_interval_ms,
-            audit_interval_ms: self.audit_interval_ms,
-            ..WorkersConfig::default()
-        }
-    }
-
-    /// `addresses`: where this node listens, as the rings write it.
-    pub fn replicator(&self, addresses: Vec<(String, u16)>) -> ReplicatorConfig {
-        ReplicatorConfig {
-            addresses,
-            concurrency: self.replicate_concurrency,
-            reclaim_age_secs: self.reclaim_age,
-            ..ReplicatorConfig::default()
-        }
-    }
-
-    pub fn updater(&self) -> UpdaterConfig {
-        UpdaterConfig {
-            concurrency: self.update_concurrency,
-            reclaim_age_secs: self.reclaim_age,
-            ..UpdaterConfig::default()
-        }
-    }
-
-    pub fn reaper(&self) -> ReaperConfig {
-        ReaperConfig {
-            delay_reaping_secs: self.delay_reaping,
-            reap_warn_after_secs: self.reap_warn_after,
-            ..ReaperConfig::default()
-        }
-    }
-
-    pub fn reclaimer(&self) -> ReclaimerConfig {
-        ReclaimerConfig {
-            reclaim_age_secs: self.reclaim_age,
-            ..ReclaimerConfig::default()
-        }
-    }
-
-    pub fn auditor(&self) -> AuditorConfig {
-        AuditorConfig {
-            bytes_per_second: self.bytes_per_second,
-            records_per_second: self.records_per_second,
-        }
-    }
-
-    /// `addresses`: where this node listens, as the rings write it.
-    pub fn expirer(&self, addresses: Vec<(String, u16)>) -> ExpirerConfig {
-        ExpirerConfig {
-            addresses,
-            ..ExpirerConfig::default()
-        }
-    }
-}
-
 /// The proxy role.
 #[derive(Clone, Debug, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
@@ -354,6 +191,18 @@ pub struct ProxyRoleConfig {
     pub bind: SocketAddr,
     /// Present: clients speak TLS here, and nothing else. Looked at as the rings are.
     pub tls: Option<TlsFiles>,
+    /// Connections of clients at once; further ones are answered 503 and closed.
+    #[serde(default = "max_connections")]
+    pub max_connections: usize,
+    /// Requests at work at once, each until its response has been taken whole.
+    #[serde(default = "max_requests")]
+    pub max_requests: usize,
+    /// Requests that may wait until one of those has ended; whoever comes on top is answered 503 with `Retry-After` at once.
+    #[serde(default = "max_requests")]
+    pub max_waiting_requests: usize,
+    /// How long a request waits at most before it is answered so, milliseconds.
+    #[serde(default = "max_wait_ms")]
+    pub max_wait_ms: u64,
     /// Answer `/metrics` on the clients' port as well. Off unless the port is only yours.
     #[serde(default)]
     pub expose_metrics: bool,
@@ -361,6 +210,20 @@ pub struct ProxyRoleConfig {
     pub pipeline: ProxyConfig,
     /// Present: S3 is spoken on the same port.
     pub s3: Option<S3Config>,
+}
+
+pub fn max_connections() -> usize {
+    ServeOptions::public("proxy").max_connections
+}
+
+/// Swift's `max_clients` of one worker.
+pub fn max_requests() -> usize {
+    1_024
+}
+
+/// Well within what clients wait for an answer.
+pub fn max_wait_ms() -> u64 {
+    5_000
 }
 
 /// Why a configuration cannot be used. Says the file and, for a misspelt key, the nearest right one.
@@ -416,7 +279,7 @@ impl NodeConfig {
             }
             parse_reserve(&storage.device.fallocate_reserve)?;
         }
-        security::check(&config)?;
+        crate::security::check(&config)?;
         Ok(config)
     }
 

@@ -7,7 +7,9 @@ use martlet_node_client::NodeClient;
 use martlet_proxy::{Proxy, S3Door, Users};
 use martlet_replicator::Rings;
 use martlet_s3_shim::{Credential, Credentials, S3};
-use martlet_service::{BoxFuture, Clock, Handler, Request, Response, ServeOptions, metrics, respond};
+use martlet_service::{
+    Bounded, Bounds, BoxFuture, Clock, Handler, Request, Response, ServeOptions, metrics, respond,
+};
 use std::error::Error;
 use std::sync::Arc;
 
@@ -19,6 +21,7 @@ pub fn listener(role: &ProxyRoleConfig, watched: &mut Watched) -> Result<ServeOp
     };
     Ok(ServeOptions {
         tls,
+        max_connections: role.max_connections.max(1),
         ..ServeOptions::public("proxy")
     })
 }
@@ -47,10 +50,16 @@ pub fn build(
             handler: S3::new(s3.clone(), keys, proxy.inner(), clock.clone()),
         });
     }
+    let bounds = Bounds {
+        at_work: role.max_requests,
+        waiting: role.max_waiting_requests,
+        max_wait_ms: role.max_wait_ms,
+    };
+    let bounded = Bounded::new(proxy, &bounds, is_healthcheck);
     Ok(if role.expose_metrics {
-        Arc::new(WithMetrics(proxy))
+        Arc::new(WithMetrics(bounded))
     } else {
-        proxy
+        bounded
     })
 }
 
@@ -64,8 +73,13 @@ impl Credentials for TempAuthKeys {
     }
 }
 
+/// Whoever watches the proxy must be able to tell a busy one from a dead one.
+fn is_healthcheck(request: &Request) -> bool {
+    request.uri().path() == "/healthcheck"
+}
+
 /// Answers `/metrics` beside the proxy.
-struct WithMetrics(Arc<Proxy>);
+struct WithMetrics(Arc<Bounded>);
 
 impl Handler for WithMetrics {
     fn call(&self, request: Request) -> BoxFuture<'_, Response> {

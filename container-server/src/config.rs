@@ -3,6 +3,9 @@
 use martlet_protocol::limits::Limits;
 use serde::{Deserialize, Serialize};
 
+/// As many as an object server takes.
+const MAX_REQUESTS_PER_DEVICE: usize = 1_024;
+
 /// Settings of a container server.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields, default)]
@@ -13,6 +16,8 @@ pub struct ContainerServerConfig {
     /// How long a container PUT or DELETE waits for the account servers it was told, in milliseconds. What has not
     /// answered by then stays in the outbox.
     pub account_update_timeout_ms: u64,
+    /// Requests one device works on at a time; past it they are refused with 503 and the caller goes elsewhere.
+    pub max_requests_per_device: usize,
 }
 
 impl Default for ContainerServerConfig {
@@ -21,6 +26,7 @@ impl Default for ContainerServerConfig {
             limits: Limits::default(),
             auto_create_account_prefix: ".".into(),
             account_update_timeout_ms: 1_000,
+            max_requests_per_device: MAX_REQUESTS_PER_DEVICE,
         }
     }
 }
@@ -32,6 +38,8 @@ pub struct AccountServerConfig {
     pub limits: Limits,
     /// Accounts of the cluster itself: a container row creates them. Swift's `.`.
     pub auto_create_account_prefix: String,
+    /// Requests one device works on at a time; past it they are refused with 503 and the caller goes elsewhere.
+    pub max_requests_per_device: usize,
 }
 
 impl Default for AccountServerConfig {
@@ -39,6 +47,7 @@ impl Default for AccountServerConfig {
         AccountServerConfig {
             limits: Limits::default(),
             auto_create_account_prefix: ".".into(),
+            max_requests_per_device: MAX_REQUESTS_PER_DEVICE,
         }
     }
 }

@@ -2,7 +2,7 @@
 
 use http::{HeaderMap, StatusCode};
 use martlet_protocol::listing::ListingError;
-use martlet_service::{Response, respond};
+use martlet_service::{NoSeat, Response, respond};
 use martlet_storage::{StorageError, Unavailable};
 
 /// Why a request is not done.
@@ -20,6 +20,8 @@ pub enum Refusal {
     NotFound(HeaderMap),
     /// 507: the device is not here.
     Unmounted(String),
+    /// 503: the device has as much to do as it may.
+    Busy,
     /// Storage could not do it.
     Storage { status: StatusCode, text: String },
 }
@@ -53,11 +55,21 @@ impl Refusal {
                 tracing::warn!(error = text, "a device is not available");
                 respond::empty(StatusCode::INSUFFICIENT_STORAGE)
             }
+            Refusal::Busy => respond::text(
+                StatusCode::SERVICE_UNAVAILABLE,
+                "Too many requests for this device",
+            ),
             Refusal::Storage { status, text } => {
                 tracing::error!(error = text, status = status.as_u16(), "storage failed a request");
                 respond::empty(status)
             }
         }
+    }
+}
+
+impl From<NoSeat> for Refusal {
+    fn from(NoSeat: NoSeat) -> Self {
+        Refusal::Busy
     }
 }
 

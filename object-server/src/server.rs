@@ -11,12 +11,12 @@ use http::{HeaderMap, Method, StatusCode};
 use martlet_node_client::NodeClient;
 use martlet_protocol::header;
 use martlet_service::logging::RequestLine;
-use martlet_service::{Body, BoxFuture, Clock, Handler, Request, Response, Tasks, headers, respond};
+use martlet_service::{
+    Body, BoxFuture, Clock, DeviceSeats, Handler, NoSeat, Request, Response, Tasks, headers, respond,
+};
 use martlet_storage::{Device, DeviceSet, RowsHere};
-use std::collections::HashMap;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
-use tokio::sync::{Semaphore, SemaphorePermit};
 
 /// The methods an object has, as `Allow` tells them.
 const METHODS: &str = "DELETE, GET, HEAD, POST, PUT";
@@ -31,7 +31,7 @@ pub struct ObjectServer {
     pub(crate) tasks: Tasks,
     devices: DeviceSet,
     /// Requests each device may work on at once.
-    seats: HashMap<String, Semaphore>,
+    seats: DeviceSeats,
 }
 
 /// One request on its way to a verb.
@@ -52,13 +52,12 @@ impl ObjectServer {
         rows_here: Option<Arc<dyn RowsHere>>,
     ) -> Arc<Self> {
         let timeout = Duration::from_millis(config.settings.container_update_timeout_ms);
-        let seat = |name: String| (name, Semaphore::new(config.settings.max_requests_per_device));
         Arc::new(ObjectServer {
             kept: KeptHeaders::new(&config),
             updates: Updates::new(client, timeout, rows_here),
             clock,
             tasks: Tasks::new(),
-            seats: devices.names().into_iter().map(seat).collect(),
+            seats: DeviceSeats::new(devices.names(), config.settings.max_requests_per_device),
             devices,
             config,
         })
@@ -73,7 +72,7 @@ impl ObjectServer {
     async fn answer(&self, parts: &Parts, body: Body) -> Result<Response, Refusal> {
         let address = Address::parse(parts.uri.path(), &parts.headers, &self.config)?;
         let device = self.devices.get(&address.device)?;
-        let _seat = self.seat(&address.device)?;
+        let _seat = self.seats.take(&address.device).map_err(too_much)?;
         let call = Call {
             server: self,
             headers: &parts.headers,
@@ -90,21 +89,13 @@ impl ObjectServer {
             _ => Ok(method_not_allowed()),
         }
     }
+}
 
-    /// A place among the requests a device works on. Without one the caller is sent away at once: it has other devices,
-    /// and waiting here would only make the queue longer.
-    fn seat(&self, device: &str) -> Result<Option<SemaphorePermit<'_>>, Refusal> {
-        let Some(seats) = self.seats.get(device) else {
-            return Ok(None);
-        };
-        match seats.try_acquire() {
-            Ok(seat) => Ok(Some(seat)),
-            Err(_) => Err(Refusal::new(
-                StatusCode::SERVICE_UNAVAILABLE,
-                "Too many requests for this device",
-            )),
-        }
-    }
+fn too_much(_: NoSeat) -> Refusal {
+    Refusal::new(
+        StatusCode::SERVICE_UNAVAILABLE,
+        "Too many requests for this device",
+    )
 }
 
 impl Handler for ObjectServer {

@@ -96,6 +96,7 @@ impl S3 {
         }
         let identity = authenticated.identity;
         let odd = parts.extensions.get::<OddHeaders>().cloned();
+        let scheme = martlet_service::scheme(&parts.extensions);
         let swift = Swift::new(self.core.inner.clone(), &identity, request_id, parts.extensions);
         let call = Call {
             core: self.core.clone(),
@@ -107,6 +108,7 @@ impl S3 {
             query,
             headers: parts.headers,
             odd,
+            scheme,
             body: Mutex::new(body),
             bucket,
             key,

@@ -11,13 +11,16 @@ pub mod metrics;
 mod odd_names;
 mod request_line;
 pub mod respond;
+mod seats;
 mod serve;
+mod shed;
 mod shutdown;
 mod skew;
 mod stream;
 mod tasks;
 mod tls;
 pub mod trans_id;
+mod turn_away;
 mod watched;
 
 pub use body::{Body, BodyError, BodySender, Closed, CollectError, collect};
@@ -25,13 +28,15 @@ pub use clock::{Clock, wall_micros};
 pub use cluster_key::{ClusterKeys, HandshakeError, KeyError, MIN_KEY_LETTERS, Proved, call as prove_key};
 pub use door::Admission;
 pub use odd_names::{OddHeader, OddHeaders};
+pub use seats::{DeviceSeats, NoSeat};
 pub use serve::{ServeOptions, serve};
+pub use shed::{Bounded, Bounds};
 pub use shutdown::{Shutdown, ShutdownTrigger};
 pub use skew::Skews;
 pub use stream::Stream;
 pub use tasks::Tasks;
-pub use watched::{Parsed, WatchedFile};
 pub use tls::{Binding, TlsClient, TlsError, TlsServer};
+pub use watched::{Parsed, WatchedFile};
 
 use std::future::Future;
 use std::net::SocketAddr;
@@ -53,6 +58,18 @@ pub trait Handler: Send + Sync + 'static {
 impl<H: Handler + ?Sized> Handler for std::sync::Arc<H> {
     fn call(&self, request: Request) -> BoxFuture<'_, Response> {
         (**self).call(request)
+    }
+}
+
+/// In the extensions of a request that came over TLS to this process itself.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct OverTls;
+
+/// `http` or `https`, as a client whose request has these extensions sees us.
+pub fn scheme(extensions: &http::Extensions) -> &'static str {
+    match extensions.get::<OverTls>() {
+        Some(OverTls) => "https",
+        None => "http",
     }
 }
 

@@ -5,7 +5,8 @@ use crate::door::{self, Admission, Entered};
 use crate::odd_names::{Exchange, OddNames};
 use crate::request_line::Readable;
 use crate::tls::TlsServer;
-use crate::{Body, Handler, Peer, Request, Response, Shutdown, header_names, respond};
+use crate::turn_away::TurnedAway;
+use crate::{Body, Handler, OverTls, Peer, Request, Response, Shutdown, header_names, respond};
 use futures_util::FutureExt;
 use http::StatusCode;
 use http::header::{CONNECTION, HeaderName, HeaderValue};
@@ -20,7 +21,7 @@ use std::sync::Arc;
 use std::time::Duration;
 use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::net::{TcpListener, TcpStream};
-use tokio::sync::Semaphore;
+use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 
 const CLOCK: HeaderName = HeaderName::from_static(header::X_BACKEND_MARTLET_CLOCK);
 
@@ -35,8 +36,10 @@ pub struct ServeOptions {
     pub max_header_bytes: usize,
     /// Header lines of one request.
     pub max_headers: usize,
-    /// Connections served at once; further ones wait in the kernel's queue.
+    /// Connections served at once.
     pub max_connections: usize,
+    /// Further connections are answered 503 and closed; else they wait in the kernel's queue.
+    pub turns_away: bool,
     /// Whether user metadata of S3 may have names that HTTP does not have.
     pub odd_names: bool,
     /// How long requests may take to end once the end was asked for.
@@ -60,6 +63,7 @@ impl ServeOptions {
             max_header_bytes: 64 * 1024,
             max_headers: 160,
             max_connections: 4_096,
+            turns_away: true,
             odd_names: true,
             drain_timeout_ms: 5_000,
             titled_header_names: true,
@@ -78,6 +82,7 @@ impl ServeOptions {
             titled_header_names: false,
             odd_names: false,
             tells_clock: true,
+            turns_away: false,
             ..ServeOptions::public(name)
         }
     }
@@ -92,18 +97,22 @@ pub async fn serve(
 ) {
     let slots = Arc::new(Semaphore::new(options.max_connections));
     let options = Arc::new(options);
+    let turned_away = TurnedAway::default();
     loop {
         let slot = tokio::select! {
-            slot = slots.clone().acquire_owned() => slot,
+            slot = next_slot(&slots, options.turns_away) => slot,
             () = shutdown.requested() => break,
         };
-        let Ok(slot) = slot else { break };
         let accepted = tokio::select! {
             accepted = listener.accept() => accepted,
             () = shutdown.requested() => break,
         };
         match accepted {
             Ok((stream, peer)) => {
+                let Some(slot) = slot.or_else(|| slots.clone().try_acquire_owned().ok()) else {
+                    turned_away.turn(stream, &options);
+                    continue;
+                };
                 let (handler, options, shutdown) = (handler.clone(), options.clone(), shutdown.clone());
                 tokio::spawn(async move {
                     serve_connection(stream, Peer(peer), handler, &options, shutdown).await;
@@ -128,6 +137,14 @@ pub async fn serve(
             listener = options.name,
             "requests were still running when the drain time was over"
         );
+    }
+}
+
+/// A place for a connection; `None` when there is none and whoever comes now is to be turned away.
+async fn next_slot(slots: &Arc<Semaphore>, turns_away: bool) -> Option<OwnedSemaphorePermit> {
+    match turns_away {
+        true => slots.clone().try_acquire_owned().ok(),
+        false => slots.clone().acquire_owned().await.ok(),
     }
 }
 
@@ -177,6 +194,7 @@ async fn serve_stream(
 ) {
     let peer = caller.peer;
     let tells_clock = options.tells_clock;
+    let is_tls = options.tls.is_some();
     let mut header_timeout = Duration::from_millis(options.header_timeout_ms);
     if caller.is_stranger {
         header_timeout = header_timeout.min(door::PATIENCE);
@@ -196,6 +214,9 @@ async fn serve_stream(
             let (mut parts, incoming) = request.into_parts();
             let keeps_alive = titled && asks_to_keep_alive(&parts.headers);
             parts.extensions.insert(peer);
+            if is_tls {
+                parts.extensions.insert(OverTls);
+            }
             let mut request = Request::from_parts(parts, Body::from(incoming));
             if let Some(exchange) = &exchange {
                 exchange.complete(&mut request);

@@ -309,6 +309,10 @@ fn dev_proxy(bind: SocketAddr) -> ProxyRoleConfig {
     ProxyRoleConfig {
         bind,
         tls: None,
+        max_connections: crate::config::max_connections(),
+        max_requests: crate::config::max_requests(),
+        max_waiting_requests: crate::config::max_requests(),
+        max_wait_ms: crate::config::max_wait_ms(),
         expose_metrics: true,
         pipeline,
         s3: Some(S3Config {

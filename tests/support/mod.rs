@@ -4,6 +4,7 @@
 #![allow(dead_code)]
 
 pub mod archive;
+pub mod certificates;
 pub mod clients;
 pub mod copies;
 pub mod files;
@@ -83,7 +84,10 @@ impl Cluster {
         }
         let url = line.split(" is up at ").nth(1).expect("checked above");
         let url = url.split(": ").next().expect("a split has a first part");
-        self.address = url.trim_start_matches("http://").to_owned();
+        self.address = url
+            .trim_start_matches("http://")
+            .trim_start_matches("https://")
+            .to_owned();
         // The rest is drained so that the cluster never waits for a reader.
         std::thread::spawn(move || std::io::copy(&mut lines, &mut std::io::sink()));
         let mut errors = child.stderr.take().expect("piped");
@@ -187,6 +191,12 @@ impl Cluster {
     /// Starts another proxy of this cluster, its pipeline as TOML says it; the sample user `test:tester` is added. Its
     /// address.
     pub fn start_proxy(&self, pipeline: &str) -> (NodeProcess, String) {
+        self.start_proxy_as("", pipeline)
+    }
+
+    /// The same with settings of the role itself.
+    pub fn start_proxy_as(&self, role: &str, pipeline: &str) -> (NodeProcess, String) {
+        let settings: toml::Table = role.parse().expect("the role is TOML");
         let text =
             std::fs::read_to_string(self.node_folder(1).join("node.toml")).expect("node.toml is there");
         let mut config: toml::Table = text.parse().expect("node.toml is TOML");
@@ -200,10 +210,11 @@ impl Cluster {
         let tempauth =
             toml::Table::from_iter([("users".to_owned(), users.parse::<toml::Table>().unwrap().into())]);
         proxy.insert("tempauth".into(), tempauth.into());
-        let role = toml::Table::from_iter([
+        let own = [
             ("bind".to_owned(), address.clone().into()),
             ("pipeline".to_owned(), proxy.into()),
-        ]);
+        ];
+        let role = toml::Table::from_iter(own.into_iter().chain(settings));
         config.insert("proxy".into(), role.into());
         // Beside the first node's file, since paths in it are taken from its own folder.
         let number = address.rsplit(':').next().expect("a port");

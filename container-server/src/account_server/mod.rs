@@ -18,7 +18,7 @@ use martlet_protocol::header;
 use martlet_protocol::name::AccountName;
 use martlet_protocol::policy::Policies;
 use martlet_protocol::record::ContainerRecord;
-use martlet_service::{BoxFuture, Clock, Handler, Request, Response};
+use martlet_service::{BoxFuture, Clock, DeviceSeats, Handler, Request, Response};
 use martlet_storage::{Device, DeviceSet};
 use std::sync::Arc;
 use std::time::Instant;
@@ -27,6 +27,8 @@ use std::time::Instant;
 pub struct AccountServer {
     config: AccountServerConfig,
     devices: DeviceSet,
+    /// Requests each device may work on at once.
+    seats: DeviceSeats,
     clock: Clock,
     salt: HashSalt,
     policies: Policies,
@@ -48,6 +50,7 @@ impl AccountServer {
         policies: Policies,
     ) -> Arc<Self> {
         Arc::new(AccountServer {
+            seats: DeviceSeats::new(devices.names(), config.max_requests_per_device),
             config,
             devices,
             clock,
@@ -64,6 +67,7 @@ impl AccountServer {
             account: path.account,
             hash,
         };
+        let _seat = self.seats.take(&at.device)?;
         match (&head.method, path.container, path.object) {
             (&Method::PUT, Some(container), None) => self.put_row(head, &at, container).await,
             (_, Some(_), _) => Err(Refusal::BadRequest("Invalid path".into())),

@@ -18,7 +18,7 @@ use martlet_node_client::NodeClient;
 use martlet_protocol::hash::{HashSalt, PathHash};
 use martlet_protocol::name::{AccountName, ContainerName, ObjectName};
 use martlet_protocol::policy::Policies;
-use martlet_service::{BoxFuture, Clock, Handler, Request, Response};
+use martlet_service::{BoxFuture, Clock, DeviceSeats, Handler, Request, Response};
 use martlet_storage::{Device, DeviceSet};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
@@ -27,6 +27,8 @@ use std::time::{Duration, Instant};
 pub struct ContainerServer {
     config: ContainerServerConfig,
     devices: DeviceSet,
+    /// Requests each device may work on at once.
+    seats: DeviceSeats,
     updates: AccountUpdates,
     salt: HashSalt,
     policies: Policies,
@@ -54,6 +56,7 @@ impl ContainerServer {
         let timeout = Duration::from_millis(config.account_update_timeout_ms);
         let updates = AccountUpdates::new(client, account_targets, clock, timeout);
         Arc::new(ContainerServer {
+            seats: DeviceSeats::new(devices.names(), config.max_requests_per_device),
             config,
             devices,
             updates,
@@ -64,6 +67,7 @@ impl ContainerServer {
 
     async fn route(&self, head: &Parts) -> Result<Response, Refusal> {
         let (at, object) = self.addressed(BackendPath::parse(head.uri.path())?)?;
+        let _seat = self.seats.take(&at.device)?;
         match (&head.method, object) {
             (&Method::PUT, Some(object)) => self.put_row(head, &at, object).await,
             (&Method::DELETE, Some(object)) => self.delete_row(head, &at, object).await,

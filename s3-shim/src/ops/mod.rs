@@ -52,6 +52,8 @@ pub(crate) struct Call {
     pub query: Query,
     pub headers: HeaderMap,
     pub odd: Option<OddHeaders>,
+    /// `http` or `https`.
+    pub scheme: &'static str,
     /// In a lock only so that the request can be shared between tasks; see [`Call::take_body`].
     pub body: Mutex<Body>,
     pub bucket: String,

@@ -265,18 +265,22 @@ impl Visit {
     fn redirect(&self) -> Response {
         let mut response = answer::status(StatusCode::MOVED_PERMANENTLY);
         let host = headers::text(&self.parts.headers, HOST.as_str()).or(self.parts.uri.host());
-        let base = base(&self.next.edge().config.staticweb.url_base, host);
+        let base = base(
+            &self.next.edge().config.staticweb.url_base,
+            martlet_service::scheme(&self.parts.extensions),
+            host,
+        );
         let location = format!("{base}{}/", percent::quote(&self.path));
         headers::set(response.headers_mut(), LOCATION.as_str(), &location);
         response
     }
 }
 
-/// `http://host`; nothing when no host is known, which makes the location a relative one.
-fn base(url_base: &str, host: Option<&str>) -> String {
+/// `http://host`, or the scheme that the client has seen; nothing when no host is known, which makes the location a relative one.
+fn base(url_base: &str, seen: &str, host: Option<&str>) -> String {
     let (scheme, rest) = url_base.split_once("//").unwrap_or(("", ""));
     let scheme = match scheme.trim_end_matches(':') {
-        "" => "http",
+        "" => seen,
         scheme => scheme,
     };
     let own = rest.split('/').next().filter(|own| !own.is_empty());
@@ -322,7 +326,7 @@ mod tests {
             ("https://b.org", None, "https://b.org"),
             ("", None, ""),
         ] {
-            assert_eq!(base(url_base, host), expected, "{url_base} {host:?}");
+            assert_eq!(base(url_base, "http", host), expected, "{url_base} {host:?}");
         }
     }
 

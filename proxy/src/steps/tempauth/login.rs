@@ -4,7 +4,7 @@ use super::super::answer;
 use crate::Edge;
 use crate::context::{self, is_true};
 use http::header::{HOST, HeaderMap};
-use http::{Method, StatusCode, Uri};
+use http::{Method, StatusCode};
 use martlet_protocol::percent;
 use martlet_service::{Request, Response, headers, respond};
 
@@ -26,7 +26,7 @@ pub fn answer(edge: &Edge, request: &Request, rest: &str) -> Response {
     };
     let renew = headers::text(request.headers(), "x-auth-new-token").is_some_and(is_true);
     let (token, life_secs) = edge.tokens.grant(&identity, edge.clock.now().secs(), renew);
-    let scheme = storage_scheme(edge, request.uri());
+    let scheme = storage_scheme(edge, request);
     let host = headers::text(request.headers(), HOST.as_str())
         .map(str::to_owned)
         .or_else(|| request.uri().authority().map(|authority| authority.to_string()))
@@ -44,9 +44,9 @@ pub fn answer(edge: &Edge, request: &Request, rest: &str) -> Response {
     response
 }
 
-fn storage_scheme<'a>(edge: &'a Edge, uri: &'a Uri) -> &'a str {
+fn storage_scheme<'a>(edge: &'a Edge, request: &'a Request) -> &'a str {
     match edge.config.tempauth.storage_url_scheme.as_str() {
-        "default" => uri.scheme_str().unwrap_or("http"),
+        "default" => martlet_service::scheme(request.extensions()),
         scheme => scheme,
     }
 }

@@ -286,7 +286,7 @@ fn result(call: &Call, etag: &str, checksum: Option<(Algorithm, String, Kind)>) 
     let host = call.header("host").unwrap_or("localhost");
     let path = martlet_protocol::percent::quote(&format!("/{}/{}", call.bucket, call.key));
     Xml::document("CompleteMultipartUploadResult", |xml| {
-        xml.leaf("Location", &format!("http://{host}{path}"));
+        xml.leaf("Location", &format!("{}://{host}{path}", call.scheme));
         xml.leaf("Bucket", &call.bucket);
         xml.leaf("Key", &call.key);
         xml.leaf("ETag", &metadata::quoted(etag));
