@@ -14,8 +14,10 @@ use martlet_storage::{Device, Row, Space, StorageError, SyncEntry};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-/// Entries taken from a log, and rows brought into it, at a time.
+/// Entries taken from a log at a time.
 const PAGE: usize = 100;
+/// Rows brought into a log at a time.
+const LISTED: usize = 1_000;
 /// After so many rows in a row that nobody answered, the rest of a container waits for another pass.
 const SILENT_ROWS: usize = 3;
 
@@ -195,16 +197,13 @@ impl Sweep<'_> {
             self.send(visit, page).await?;
         }
         // What is new: each replica sends its share, and leaves the rest for the next pass.
+        // Rows that were there before the log come into it first: a row that was sent and struck out would be listed again.
+        while visit.goes_on() && self.device.list_syncs(hash, LISTED).await? {}
         let mut behind = state.met;
-        let mut all_listed = false;
         while visit.goes_on() {
             let page = self.device.sync_entries(hash, behind, PAGE).await?;
             let Some(last) = page.last().map(|entry| entry.sequence) else {
-                if all_listed {
-                    break;
-                }
-                all_listed = !self.device.list_syncs(hash, PAGE).await?;
-                continue;
+                break;
             };
             let is_mine = |entry: &SyncEntry| visit.is_mine(self.shared, entry);
             let mine = page.into_iter().filter(is_mine).collect();
