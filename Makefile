@@ -8,7 +8,7 @@ MARTLET := $(CARGO_TARGET_DIR)/release/martlet
 
 CACHE := $(or $(XDG_CACHE_HOME),$(HOME)/.cache)/martlet
 
-.PHONY: run soak test test-rust conformance-swift test-openstack build deps deps-test deps-openstack lint bench clean
+.PHONY: run soak test test-rust conformance-swift test-openstack build deps deps-test deps-openstack lint bench bench-scale clean
 
 run: build ## start the all-in-one cluster; make run ARGS="--port 8090 --data DIR"
 	@exec $(MARTLET) dev $(ARGS)
@@ -45,6 +45,9 @@ soak: build ## random requests and faults against a model for SOAK_SECONDS; prin
 
 bench: build ## throughput and latency of the canonical workload
 	cargo bench --locked --bench cluster
+
+bench-scale: build ## what large devices and containers cost, against their goals
+	cargo bench --locked --bench scale
 
 deps: ## what the build needs: installs it when root, else names the command
 	@tools/deps build
