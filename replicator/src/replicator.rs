@@ -28,7 +28,9 @@ pub type Rings = Arc<ArcSwap<RingSet>>;
 pub struct ReplicatorConfig {
     /// Where this node listens, as the rings write it: ring devices at these addresses are local.
     pub addresses: Vec<(String, u16)>,
-    /// Records of one device that are compared, pulled or pushed at once.
+    /// Records of one device that are compared, pulled or pushed at once. With 16 a refill of 100,000 objects took 10 s
+    /// on a machine of two cores and clients waited four times as long (99 of 100 GETs); with 4 it takes 14 s, and
+    /// they hardly notice.
     pub concurrency: usize,
     /// For one question to a peer and its answer, milliseconds. Bodies have the client's stall timeout instead.
     pub call_timeout_ms: u64,
@@ -44,7 +46,7 @@ impl Default for ReplicatorConfig {
     fn default() -> Self {
         ReplicatorConfig {
             addresses: Vec::new(),
-            concurrency: 16,
+            concurrency: 4,
             call_timeout_ms: 10_000,
             full_compare_rounds: 20,
             reclaim_age_secs: 7 * 24 * 3600,
