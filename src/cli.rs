@@ -1,6 +1,7 @@
 //! The command line.
 
 use clap::{Args, Parser, Subcommand};
+use martlet_proxy::keystone::{AuthTokenConfig, AuthUrl};
 use std::ffi::OsString;
 use std::net::IpAddr;
 use std::num::NonZeroUsize;
@@ -64,6 +65,58 @@ pub struct DevOptions {
     /// What to log: error, warn, info, debug, or a filter such as info,martlet_storage=debug.
     #[arg(long, default_value = "info")]
     pub log: String,
+    #[command(flatten)]
+    pub keystone: KeystoneOptions,
+}
+
+/// Keystone for a dev cluster; in a configuration file the same stands in `[proxy.pipeline.authtoken]`.
+#[derive(Args, Clone, Debug)]
+pub struct KeystoneOptions {
+    /// Takes Keystone's users beside tempauth's: the address of its v3 API. Several, parted by commas, are tried in turn.
+    #[arg(
+        long = "keystone",
+        value_name = "URL",
+        value_delimiter = ',',
+        requires = "user",
+        requires = "password",
+        requires = "project"
+    )]
+    pub urls: Vec<AuthUrl>,
+    /// The service user that asks Keystone about tokens.
+    #[arg(long = "keystone-user", value_name = "NAME", requires = "urls")]
+    pub user: Option<String>,
+    /// The service user's password. Everybody on this machine can read it here; a configuration file can be kept from them.
+    #[arg(long = "keystone-password", value_name = "PASSWORD", requires = "urls")]
+    pub password: Option<String>,
+    /// The project of the service user.
+    #[arg(long = "keystone-project", value_name = "NAME", requires = "urls")]
+    pub project: Option<String>,
+    /// The domain of the service user.
+    #[arg(long = "keystone-user-domain", value_name = "NAME", default_value = "Default")]
+    pub user_domain: String,
+    /// The domain of the service user's project.
+    #[arg(
+        long = "keystone-project-domain",
+        value_name = "NAME",
+        default_value = "Default"
+    )]
+    pub project_domain: String,
+}
+
+impl KeystoneOptions {
+    /// As a configuration file would say it; `None` when Keystone is not asked for.
+    pub fn authtoken(&self) -> Option<AuthTokenConfig> {
+        let (user, password, project) = (
+            self.user.as_ref()?,
+            self.password.as_ref()?,
+            self.project.as_ref()?,
+        );
+        Some(AuthTokenConfig {
+            user_domain_name: self.user_domain.clone(),
+            project_domain_name: self.project_domain.clone(),
+            ..AuthTokenConfig::new(self.urls.clone(), user, password, project)
+        })
+    }
 }
 
 #[derive(Args, Clone, Debug)]

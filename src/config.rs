@@ -273,6 +273,13 @@ impl NodeConfig {
                 "names no role: neither [storage] nor [proxy] is there".into(),
             ));
         }
+        if let Some(authtoken) = config
+            .proxy
+            .as_ref()
+            .and_then(|proxy| proxy.pipeline.authtoken.as_ref())
+        {
+            authtoken.check().map_err(ConfigError)?;
+        }
         if let Some(storage) = &config.storage {
             if storage.devices.is_empty() {
                 return Err(ConfigError("[storage] names no devices".into()));
@@ -298,6 +305,14 @@ impl NodeConfig {
                 .for_each(absolute);
         }
         self.log.file.iter_mut().for_each(absolute);
+        let authtoken = self
+            .proxy
+            .as_mut()
+            .and_then(|proxy| proxy.pipeline.authtoken.as_mut());
+        authtoken
+            .and_then(|authtoken| authtoken.cafile.as_mut())
+            .into_iter()
+            .for_each(absolute);
         if let Some(storage) = &mut self.storage {
             storage.pid_file.iter_mut().for_each(absolute);
             storage.container_sync.realms_conf.iter_mut().for_each(absolute);
@@ -390,6 +405,51 @@ mod tests {
         bind = "127.0.0.1:6201"
         devices = [{ name = "d1", path = "disk" }]
     "#;
+
+    #[test]
+    fn keystone_stands_in_the_pipeline() {
+        let file = |lines: &str| {
+            let text = format!(
+                "{GOOD}\n[proxy]\nbind = \"127.0.0.1:0\"\n[proxy.pipeline.authtoken]\nusername = \"swift\"\n\
+                 password = \"s3cr3t\"\nproject_name = \"service\"\n{lines}"
+            );
+            NodeConfig::parse(&text)
+        };
+        let url = "auth_url = \"http://a:5000/v3\"";
+        let config = file(url).unwrap();
+        let authtoken = config
+            .proxy
+            .as_ref()
+            .unwrap()
+            .pipeline
+            .authtoken
+            .as_ref()
+            .unwrap();
+        assert_eq!(authtoken.auth_url[0].as_str(), "http://a:5000/v3");
+        assert_eq!(authtoken.user_domain_name, "Default");
+        assert!(!format!("{config:?}").contains("s3cr3t"));
+        assert!(file("auth_url = [\"http://a\", \"https://b/identity\"]").is_ok());
+        for (lines, word) in [
+            ("", "auth_url"),
+            ("auth_url = []", "no Keystone"),
+            ("auth_url = \"ftp://a\"", "http://"),
+            (
+                &format!("{url}\ntoken_cache_tim = 1"),
+                "did you mean `token_cache_time`?",
+            ),
+            (
+                &format!("{url}\nmemcached_servers = [\"a:1\"]"),
+                "memcache_secret_key",
+            ),
+            (
+                &format!("{url}\n[proxy.pipeline.keystoneauth]\noperator_role = []"),
+                "did you mean `operator_roles`?",
+            ),
+        ] {
+            let error = file(lines).unwrap_err().to_string();
+            assert!(error.contains(word), "{lines}: {error}");
+        }
+    }
 
     #[test]
     fn unknown_keys_are_refused_with_the_nearest_right_one() {

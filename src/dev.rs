@@ -241,4 +241,10 @@ S3:     export AWS_ACCESS_KEY_ID=test:tester AWS_SECRET_ACCESS_KEY=testing AWS_D
         aws --endpoint-url {scheme}://{address} s3 ls s3://photos",
         data.display()
     );
+    if let Some(url) = options.keystone.urls.first() {
+        println!(
+            "Keystone at {}: the object-store endpoint to register is {scheme}://{address}/v1/AUTH_%(project_id)s",
+            url.as_str()
+        );
+    }
 }

@@ -41,7 +41,7 @@ pub fn build(
         config.policies(),
         client.clone(),
         clock.clone(),
-    );
+    )?;
     if let Some(s3) = &role.s3 {
         let keys = Arc::new(TempAuthKeys(proxy.users()));
         proxy.set_s3(S3Door {

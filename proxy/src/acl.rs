@@ -92,6 +92,22 @@ impl ContainerAcl {
         self.groups.iter().any(|group| group == ".rlistings")
     }
 
+    /// Whether `project:user` stands there, letter by letter.
+    pub fn names_pair(&self, project: &str, user: &str) -> bool {
+        let is_pair = |group: &String| {
+            let rest = group
+                .strip_prefix(project)
+                .and_then(|rest| rest.strip_prefix(':'));
+            rest == Some(user)
+        };
+        self.groups.iter().any(is_pair)
+    }
+
+    /// Whether a role stands there, in whatever case.
+    pub fn names_role(&self, role: &str) -> bool {
+        self.groups.iter().any(|group| group.to_lowercase() == role)
+    }
+
     /// Whether one of the user's groups is named. `*:*` names everyone who has logged in, `account:*` every user of an
     /// account.
     pub fn names_any_of(&self, groups: &[String]) -> bool {

@@ -20,6 +20,10 @@ pub struct ProxyConfig {
     pub domain_remap: DomainRemapConfig,
     pub tempurl: crate::steps::tempurl::TempUrlConfig,
     pub tempauth: TempAuthConfig,
+    /// Present: Keystone's users are served beside tempauth's.
+    pub authtoken: Option<crate::keystone::AuthTokenConfig>,
+    pub keystoneauth: crate::keystone::KeystoneAuthConfig,
+    pub s3token: crate::keystone::S3TokenConfig,
     pub formpost: crate::steps::formpost::FormPostConfig,
     pub staticweb: crate::steps::staticweb::StaticWebConfig,
     pub cors: CorsConfig,

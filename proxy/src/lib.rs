@@ -8,6 +8,7 @@ pub mod config;
 pub mod context;
 pub mod core;
 pub mod grant;
+pub mod keystone;
 pub mod pipeline;
 pub mod steps;
 
@@ -15,6 +16,7 @@ pub use crate::config::ProxyConfig;
 pub use crate::core::{Core, CoreConfig};
 pub use crate::steps::tempauth::users::Users;
 
+use crate::keystone::Keystone;
 use crate::pipeline::Next;
 use crate::steps::tempauth::tokens::Tokens;
 use arc_swap::ArcSwap;
@@ -41,6 +43,8 @@ pub struct Edge {
     pub core: Arc<Core>,
     pub users: Arc<Users>,
     pub tokens: Tokens,
+    /// Present when Keystone is on.
+    pub keystone: Option<Keystone>,
     pub policies: Policies,
     pub clock: Clock,
     /// What steps do after their answer, such as deleting the parts of a replaced large object.
@@ -74,6 +78,9 @@ impl Edge {
 
 impl Proxy {
     /// `rings` may be swapped while requests run; each request works with the set it began with.
+    ///
+    /// # Errors
+    /// A sentence for the operator when the settings of Keystone cannot work.
     pub fn new(
         config: ProxyConfig,
         rings: Arc<ArcSwap<RingSet>>,
@@ -81,7 +88,11 @@ impl Proxy {
         policies: Policies,
         client: NodeClient,
         clock: Clock,
-    ) -> Arc<Proxy> {
+    ) -> Result<Arc<Proxy>, String> {
+        let keystone = match &config.authtoken {
+            Some(authtoken) => Some(Keystone::new(authtoken, &config.keystoneauth, &clock)?),
+            None => None,
+        };
         let users = Arc::new(Users::new(&config.tempauth));
         let tokens = Tokens::new(
             users.token_prefix(),
@@ -121,6 +132,7 @@ impl Proxy {
             core,
             users,
             tokens,
+            keystone,
             policies,
             clock,
             tasks: Tasks::new(),
@@ -128,7 +140,7 @@ impl Proxy {
             without_parts,
             s3,
         };
-        Arc::new(Proxy { edge: Arc::new(edge) })
+        Ok(Arc::new(Proxy { edge: Arc::new(edge) }))
     }
 
     /// Hangs the S3 door in: requests signed the S3 way go to it. The first door stays.

@@ -69,6 +69,8 @@ pub static PIPELINE: &[Step] = &[
     step!("ratelimit", steps::ratelimit::run),
     // Who is asking. All below may make requests in this user's name.
     step!("tempauth", steps::tempauth::run),
+    // Below tempauth, so that Keystone is not asked about tempauth's tokens; above all that acts for a user.
+    step!("authtoken", steps::authtoken::run, when steps::authtoken::concerns),
     // Signed forms stand in for a user too, but only once their fields have come; each file goes on as a PUT.
     step!("formpost", steps::formpost::run, when steps::formpost::concerns),
     // Shows a container as a web site, to visitors without a user; what it reads passes all below as the visitor's own.
@@ -165,7 +167,8 @@ mod tests {
             ("paths", "tempauth"),
             ("listing_formats", "tempurl"),
             ("tempurl", "tempauth"),
-            ("tempauth", "formpost"),
+            ("tempauth", "authtoken"),
+            ("authtoken", "formpost"),
             ("formpost", "staticweb"),
             ("staticweb", INNER),
             ("tempauth", INNER),
@@ -202,6 +205,7 @@ mod tests {
             ("listing_formats", room(steps::listing_formats::run)),
             ("ratelimit", room(steps::ratelimit::run)),
             ("tempauth", room(steps::tempauth::run)),
+            ("authtoken", room(steps::authtoken::run)),
             ("slo", room(steps::slo::run)),
             ("dlo", room(steps::dlo::run)),
             ("versioned_writes", room(steps::versioned_writes::run)),

@@ -11,6 +11,8 @@ use crate::node::format_device;
 use crate::security;
 use martlet_protocol::policy::{Policy, PolicyIndex};
 use martlet_proxy::config::{DomainRemapConfig, ResellerPrefix, TempAuthConfig, UserConfig};
+use martlet_proxy::keystone::rules::AccountPrefix;
+use martlet_proxy::keystone::{AuthTokenConfig, KeystoneAuthConfig};
 use martlet_proxy::steps::formpost::FormPostConfig;
 use martlet_proxy::steps::tempurl::TempUrlConfig;
 use martlet_proxy::steps::tempurl::signature::Digest;
@@ -88,7 +90,7 @@ impl Layout {
             };
             write_atomically(path, toml::to_string(&config)?.as_bytes())?;
         }
-        let mut role = dev_proxy(proxy);
+        let mut role = dev_proxy(proxy, options.keystone.authtoken());
         role.tls = match (&options.tls_cert, &options.tls_key) {
             (Some(certificate), Some(key)) => Some(TlsFiles {
                 certificate: certificate.clone(),
@@ -249,7 +251,7 @@ fn write_atomically(path: &Path, bytes: &[u8]) -> std::io::Result<()> {
 }
 
 /// Swift's sample users, both doors, everything a person may want to try.
-fn dev_proxy(bind: SocketAddr) -> ProxyRoleConfig {
+fn dev_proxy(bind: SocketAddr, authtoken: Option<AuthTokenConfig>) -> ProxyRoleConfig {
     let users = [
         ("admin:admin", "admin", vec![".admin", ".reseller_admin"]),
         ("test:tester", "testing", vec![".admin"]),
@@ -277,6 +279,16 @@ fn dev_proxy(bind: SocketAddr) -> ProxyRoleConfig {
         reseller_prefixes: vec![prefix("AUTH", None), prefix("SERVICE", Some("service"))],
         ..TempAuthConfig::default()
     };
+    // The same families of accounts for Keystone's projects.
+    let family = |name: &str, service_role: Option<&str>| AccountPrefix {
+        name: name.into(),
+        service_roles: service_role.map(|role| vec![role.into()]),
+        ..AccountPrefix::default()
+    };
+    let keystoneauth = KeystoneAuthConfig {
+        reseller_prefixes: vec![family("AUTH", None), family("SERVICE", Some("service"))],
+        ..KeystoneAuthConfig::default()
+    };
     let domain_remap = DomainRemapConfig {
         storage_domain: vec!["example.net".into()],
         ..DomainRemapConfig::default()
@@ -298,6 +310,8 @@ fn dev_proxy(bind: SocketAddr) -> ProxyRoleConfig {
     let pipeline = ProxyConfig {
         app,
         tempauth,
+        authtoken,
+        keystoneauth,
         tempurl,
         formpost,
         domain_remap,

@@ -185,7 +185,7 @@ async fn post(
     )
     .await;
     if status == Some(StatusCode::NOT_FOUND) && core.config.account_autocreate {
-        create(core, account, &trans_id).await?;
+        create(core, account, &request.headers, &trans_id).await?;
         let status = send(core, Method::POST, account, kept, &request.headers, &trans_id).await;
         return Ok(status.map_or_else(answer::unavailable, answer::page));
     }
@@ -216,21 +216,25 @@ async fn delete(
     Ok(status.map_or_else(answer::unavailable, answer::page))
 }
 
-/// Makes an account that a container is to be made in.
+/// Makes an account that a container is to be made in, or that is to be described. Of the request's headers, `from`, only
+/// the account's system metadata is kept, which no client can send.
 ///
 /// # Errors
 /// The answer for the client when a quorum of the account's servers did not do it.
-pub async fn create(core: &Arc<Core>, account: &AccountName, trans_id: &str) -> Result<(), Response> {
+pub async fn create(
+    core: &Arc<Core>,
+    account: &AccountName,
+    from: &HeaderMap,
+    trans_id: &str,
+) -> Result<(), Response> {
     checks::name_length("Account", account, core.limits.max_account_name_length)?;
-    let status = send(
-        core,
-        Method::PUT,
-        account,
-        HeaderMap::new(),
-        &HeaderMap::new(),
-        trans_id,
-    )
-    .await;
+    let mut kept = HeaderMap::new();
+    for (name, value) in from {
+        if name.as_str().starts_with("x-account-sysmeta-") {
+            kept.insert(name.clone(), value.clone());
+        }
+    }
+    let status = send(core, Method::PUT, account, kept, &HeaderMap::new(), trans_id).await;
     match status {
         Some(status) if status.is_success() => Ok(()),
         _ => {

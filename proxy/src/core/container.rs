@@ -265,7 +265,7 @@ async fn put(
     )?;
     let trans_id = backend::trans_id(&request.headers, &request.extensions);
     if account.existence == Existence::Missing && core.config.account_autocreate {
-        super::account::create(core, &path.account, &trans_id).await?;
+        super::account::create(core, &path.account, &request.headers, &trans_id).await?;
     } else {
         account_answer(account.existence)?;
     }

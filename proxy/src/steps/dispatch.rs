@@ -1,7 +1,7 @@
 //! The last step: judges who may do what, keeps owners' headers for owners, and hands the request to the core.
 
 use super::answer;
-use super::tempauth::authorize::{Guard, Standing};
+use super::guard::{Guard, Standing};
 use crate::Edge;
 use crate::acl;
 use crate::context::{self, PreAuthorized, allows_reserved_names, target};
@@ -29,6 +29,9 @@ const OWNER_HEADERS: [&str; 9] = [
 ];
 /// Where an account keeps its ACL.
 const STORED_ACCOUNT_ACL: &str = "x-account-sysmeta-core-access-control";
+/// Where an account keeps the domain of its Keystone project, and how that is shown.
+const STORED_DOMAIN: &str = "x-account-sysmeta-project-domain-id";
+const SHOWN_DOMAIN: &str = "x-account-project-domain-id";
 
 pub async fn run(mut request: Request, next: Next) -> Response {
     let edge = next.edge();
@@ -42,7 +45,10 @@ pub async fn run(mut request: Request, next: Next) -> Response {
     if guard.standing == Standing::Refused {
         return guard.refusal();
     }
-    ask_account_acl(edge, &mut guard, &target).await;
+    ask_account(edge, &mut guard, &target).await;
+    if guard.may_tell_domain() {
+        keep_domain(edge, &guard, &target, request.headers_mut()).await;
+    }
     let is_change = matches!(*request.method(), Method::PUT | Method::POST);
     if is_change && let Err(refusal) = clean_change(request.headers_mut(), &target, guard.is_owner()) {
         return *refusal;
@@ -96,7 +102,7 @@ impl Judge {
         if self.guard.standing == Standing::Refused {
             return Err(Box::new(self.guard.refusal()));
         }
-        ask_account_acl(&self.edge, &mut self.guard, &self.target).await;
+        ask_account(&self.edge, &mut self.guard, &self.target).await;
         let info = self.edge.core.container_info(&self.container).await;
         let need = Need {
             method: &self.method,
@@ -110,13 +116,18 @@ impl Judge {
     }
 }
 
-/// Lets the account's ACL speak, if it could change anything.
-pub async fn ask_account_acl(edge: &Edge, guard: &mut Guard, target: &Target) {
-    if guard.wants_account_acl() {
-        let account = edge.core.account_info(target.account()).await;
-        if let Some(stored) = account.sysmeta.get("core-access-control") {
-            guard.read_account_acl(stored);
-        }
+/// Lets what is kept with the account speak, if it could change anything.
+pub async fn ask_account(edge: &Edge, guard: &mut Guard, target: &Target) {
+    if guard.wants_account() {
+        guard.read_account(&*edge.core.account_info(target.account()).await);
+    }
+}
+
+/// Keeps the domain of the account's project with the account, by which ACLs that say names are judged later.
+async fn keep_domain(edge: &Edge, guard: &Guard, target: &Target, map: &mut HeaderMap) {
+    let account = edge.core.account_info(target.account()).await;
+    if let Some(domain) = guard.domain_to_keep(&account) {
+        headers::set(map, STORED_DOMAIN, &domain);
     }
 }
 
@@ -126,12 +137,17 @@ pub fn guard(next: &Next, request: &Request, target: &Arc<Target>) -> Guard {
     if request.extensions().get::<PreAuthorized>().is_some() {
         return Guard::open(method, target.clone());
     }
-    if let Some(grant) = request.extensions().get::<Arc<Grant>>() {
+    let keystone = next.edge().keystone.as_ref();
+    let allows_grants = keystone.is_none_or(|keystone| keystone.rules().allow_overrides());
+    if let Some(grant) = request.extensions().get::<Arc<Grant>>()
+        && allows_grants
+    {
         return Guard::granted(grant, method, target.clone());
     }
     let referer = headers::text(request.headers(), REFERER.as_str()).map(str::to_owned);
     Guard::new(
         &next.edge().users,
+        keystone.map(|keystone| keystone.rules()),
         context::identity(request),
         method,
         target.clone(),
@@ -189,6 +205,11 @@ fn clean_change(map: &mut HeaderMap, target: &Target, is_owner: bool) -> Result<
 
 /// What an answer shows: the account's ACL under its public name, and owners' headers to owners only.
 fn show(map: &mut HeaderMap, target: &Target, is_owner: bool) {
+    if matches!(target, Target::Account(_))
+        && let Some(domain) = map.get(STORED_DOMAIN).filter(|value| !value.is_empty()).cloned()
+    {
+        map.insert(SHOWN_DOMAIN, domain);
+    }
     if !is_owner {
         for name in OWNER_HEADERS {
             map.remove(name);

@@ -10,6 +10,7 @@ pub async fn run(mut request: Request, next: Next) -> Response {
     let config = &next.edge().config.gatekeeper;
     let inbound = request.headers_mut();
     strip(inbound);
+    strip_identity(inbound);
     if config.shunt_inbound_x_timestamp
         && let Some(value) = inbound.remove(header::X_TIMESTAMP)
     {
@@ -34,6 +35,48 @@ fn strip(headers: &mut HeaderMap) {
         .cloned()
         .collect();
     for name in internal {
+        headers.remove(name);
+    }
+}
+
+/// Takes away what only an identity service may say about a user, so that nothing behind could ever take a client's word
+/// for it. These are the headers that keystonemiddleware sets, old names included.
+fn strip_identity(headers: &mut HeaderMap) {
+    const SAID: [&str; 13] = [
+        "identity-status",
+        "domain-id",
+        "domain-name",
+        "project-id",
+        "project-name",
+        "project-domain-id",
+        "project-domain-name",
+        "user-id",
+        "user-name",
+        "user-domain-id",
+        "user-domain-name",
+        "roles",
+        "tenant",
+    ];
+    const ALONE: [&str; 8] = [
+        "x-is-admin-project",
+        "x-service-catalog",
+        "x-openstack-system-scope",
+        "x-tenant-id",
+        "x-tenant-name",
+        "x-user",
+        "x-role",
+        "x-project-domain",
+    ];
+    let is_said = |name: &str| {
+        let rest = name.strip_prefix("x-").unwrap_or("");
+        ALONE.contains(&name) || SAID.contains(&rest.strip_prefix("service-").unwrap_or(rest))
+    };
+    let said: Vec<HeaderName> = headers
+        .keys()
+        .filter(|name| is_said(name.as_str()))
+        .cloned()
+        .collect();
+    for name in said {
         headers.remove(name);
     }
 }
@@ -93,6 +136,40 @@ mod tests {
         ] {
             assert!(!is_internal(name), "{name}");
         }
+    }
+
+    #[test]
+    fn nobody_says_who_he_is() {
+        let mut headers = HeaderMap::new();
+        let said = [
+            "x-identity-status",
+            "x-service-identity-status",
+            "x-user-id",
+            "x-service-user-name",
+            "x-project-domain-id",
+            "x-roles",
+            "x-service-roles",
+            "x-tenant-id",
+            "x-tenant",
+            "x-user",
+            "x-role",
+            "x-service-catalog",
+            "x-is-admin-project",
+        ];
+        let kept = [
+            "x-auth-token",
+            "x-service-token",
+            "x-storage-user",
+            "x-auth-user",
+            "x-object-meta-user-id",
+        ];
+        for name in said.into_iter().chain(kept) {
+            headers.append(HeaderName::from_static(name), HeaderValue::from_static("a"));
+            headers.append(HeaderName::from_static(name), HeaderValue::from_static("b"));
+        }
+        strip_identity(&mut headers);
+        assert_eq!(headers.keys_len(), kept.len());
+        assert!(kept.iter().all(|name| headers.get_all(*name).iter().count() == 2));
     }
 
     #[test]

@@ -3,6 +3,7 @@
 pub mod accept;
 pub mod account_quotas;
 pub mod answer;
+pub mod authtoken;
 pub mod bulk;
 pub mod catch_errors;
 pub mod cname_lookup;
@@ -17,6 +18,7 @@ pub mod domain_remap;
 pub mod etag_quoter;
 pub mod formpost;
 pub mod gatekeeper;
+pub mod guard;
 pub mod healthcheck;
 pub mod heartbeat;
 pub mod info;

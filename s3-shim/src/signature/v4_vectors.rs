@@ -21,6 +21,7 @@ impl Credentials for One {
             groups: vec![],
             is_reseller_admin: false,
             is_reseller_reader: false,
+            keystone: None,
         };
         (access_key == ACCESS).then(|| Credential {
             secret: SECRET.into(),

@@ -89,7 +89,7 @@ pub async fn run(request: Request, next: Next) -> Response {
     let response = match &*target {
         Target::Object(path) => visit.object(path).await,
         Target::Account(_) | Target::Container(_) => {
-            dispatch::ask_account_acl(visit.next.edge(), &mut guard, &target).await;
+            dispatch::ask_account(visit.next.edge(), &mut guard, &target).await;
             let need = Need {
                 method: &visit.parts.method,
                 target: &target,

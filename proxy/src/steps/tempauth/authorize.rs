@@ -1,155 +1,14 @@
-//! Whether a user may do what is asked: by owning the account, by the container's ACL, by the account's ACL.
+//! Whether a user of the configuration may do what is asked: by owning the account, by its groups in ACLs.
 
-use super::super::answer;
 use super::users::Users;
-use crate::acl::{AccountAcl, AccountRight, ContainerAcl};
-use crate::core::authorize::{Authorize, Need};
-use crate::grant::Grant;
-use http::{Method, StatusCode};
+use crate::acl::{AccountRight, ContainerAcl};
+use crate::steps::guard::Standing;
+use http::Method;
 use martlet_protocol::identity::Identity;
 use martlet_protocol::name::Target;
-use martlet_service::Response;
-use std::sync::Arc;
 
-/// What is known of a user's rights before any ACL was read.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Standing {
-    /// Everything, privileged headers included (Swift's `swift_owner`).
-    Owner,
-    /// This request, as anyone's.
-    Allowed,
-    /// Only if an ACL says so.
-    AskAcls,
-    /// Not even an ACL helps.
-    Refused,
-}
-
-/// One request's guard.
-pub struct Guard {
-    pub standing: Standing,
-    identity: Option<Arc<Identity>>,
-    method: Method,
-    target: Arc<Target>,
-    referer: Option<String>,
-    account_right: Option<AccountRight>,
-}
-
-impl Guard {
-    pub fn new(
-        users: &Users,
-        identity: Option<Arc<Identity>>,
-        method: Method,
-        target: Arc<Target>,
-        referer: Option<String>,
-    ) -> Self {
-        let standing = standing(users, identity.as_deref(), &method, &target);
-        Guard {
-            standing,
-            identity,
-            method,
-            target,
-            referer,
-            account_right: None,
-        }
-    }
-
-    /// For requests the cluster makes in its own name.
-    pub fn open(method: Method, target: Arc<Target>) -> Self {
-        let standing = Standing::Owner;
-        Guard {
-            standing,
-            identity: None,
-            method,
-            target,
-            referer: None,
-            account_right: None,
-        }
-    }
-
-    /// For requests that a signature allows, or does not; no ACL is asked.
-    pub fn granted(grant: &Grant, method: Method, target: Arc<Target>) -> Self {
-        let standing = match grant.allows(&method, &target) {
-            true => Standing::Allowed,
-            false => Standing::Refused,
-        };
-        Guard {
-            standing,
-            identity: None,
-            method,
-            target,
-            referer: None,
-            account_right: None,
-        }
-    }
-
-    /// Whether the account's ACL could change anything, so that it is worth reading.
-    pub fn wants_account_acl(&self) -> bool {
-        self.standing == Standing::AskAcls && self.identity.is_some()
-    }
-
-    /// Takes the account's ACL into account. Its admins are owners.
-    pub fn read_account_acl(&mut self, stored: &str) {
-        let Some(identity) = &self.identity else { return };
-        self.account_right = AccountAcl::parse(stored).right_of(&identity.groups);
-        if self.account_right == Some(AccountRight::Admin) && self.standing == Standing::AskAcls {
-            self.standing = Standing::Owner;
-        }
-    }
-
-    pub fn is_owner(&self) -> bool {
-        self.standing == Standing::Owner
-    }
-
-    /// 403 for someone, 401 for nobody.
-    pub fn refusal(&self) -> Response {
-        match self.identity {
-            Some(_) => answer::status(StatusCode::FORBIDDEN),
-            None => answer::unauthorized(self.target.account()),
-        }
-    }
-
-    fn is_allowed_by_acls(&self, container_acl: Option<&str>) -> bool {
-        let is_read = is_read(&self.method);
-        let is_account = matches!(*self.target, Target::Account(_));
-        match self.account_right {
-            Some(AccountRight::Admin) => return true,
-            Some(AccountRight::ReadWrite) if !is_account || is_read => return true,
-            Some(AccountRight::ReadOnly) if is_read => return true,
-            Some(_) | None => {}
-        }
-        let Some(acl) = container_acl
-            .filter(|acl| !acl.is_empty())
-            .map(ContainerAcl::parse)
-        else {
-            return false;
-        };
-        let is_object = matches!(*self.target, Target::Object(_));
-        let by_referrer =
-            is_read && acl.allows_referrer(self.referer.as_deref()) && (is_object || acl.allows_listings());
-        by_referrer
-            || self
-                .identity
-                .as_ref()
-                .is_some_and(|identity| acl.names_any_of(&identity.groups))
-    }
-}
-
-impl Authorize for Guard {
-    fn authorize(&self, need: Need<'_>) -> Result<(), Response> {
-        let is_allowed = match self.standing {
-            Standing::Owner | Standing::Allowed => true,
-            Standing::AskAcls => self.is_allowed_by_acls(need.acl()),
-            Standing::Refused => false,
-        };
-        if is_allowed { Ok(()) } else { Err(self.refusal()) }
-    }
-}
-
-fn is_read(method: &Method) -> bool {
-    matches!(*method, Method::GET | Method::HEAD)
-}
-
-fn standing(users: &Users, identity: Option<&Identity>, method: &Method, target: &Target) -> Standing {
+/// What a user may do before any ACL is read.
+pub fn standing(users: &Users, identity: Option<&Identity>, method: &Method, target: &Target) -> Standing {
     let account = target.account();
     let Some(family) = users.family(account) else {
         return Standing::Refused;
@@ -177,10 +36,41 @@ fn standing(users: &Users, identity: Option<&Identity>, method: &Method, target:
     Standing::AskAcls
 }
 
+/// What the account's ACL allows a user who has a right by it.
+pub fn is_allowed_by_right(right: AccountRight, method: &Method, target: &Target) -> bool {
+    let is_account = matches!(target, Target::Account(_));
+    match right {
+        AccountRight::Admin => true,
+        AccountRight::ReadWrite => !is_account || is_read(method),
+        AccountRight::ReadOnly => is_read(method),
+    }
+}
+
+/// What a container's ACL allows a user, or nobody in particular.
+pub fn is_allowed_by_acl(
+    identity: Option<&Identity>,
+    method: &Method,
+    target: &Target,
+    acl: &ContainerAcl,
+    referer: Option<&str>,
+) -> bool {
+    let is_object = matches!(target, Target::Object(_));
+    let by_referrer = is_read(method) && acl.allows_referrer(referer) && (is_object || acl.allows_listings());
+    by_referrer || identity.is_some_and(|identity| acl.names_any_of(&identity.groups))
+}
+
+fn is_read(method: &Method) -> bool {
+    matches!(*method, Method::GET | Method::HEAD)
+}
+
 #[cfg(test)]
 mod tests {
     use super::super::users::tests::sample;
     use super::*;
+    use crate::core::AccountInfo;
+    use crate::core::authorize::{Authorize, Need};
+    use crate::steps::guard::Guard;
+    use std::sync::Arc;
 
     fn guard(user: Option<(&str, &str)>, method: &Method, path: &str, referer: Option<&str>) -> Guard {
         let users = sample();
@@ -188,6 +78,7 @@ mod tests {
         let target = Arc::new(Target::parse(path).unwrap());
         Guard::new(
             &users,
+            None,
             identity,
             method.clone(),
             target,
@@ -261,7 +152,7 @@ mod tests {
         let mut both = (*tester).clone();
         both.groups.extend(service.groups.iter().cloned());
         let target = Arc::new(Target::parse("SERVICE_test/c").unwrap());
-        let guard = Guard::new(&users, Some(Arc::new(both)), Method::PUT, target, None);
+        let guard = Guard::new(&users, None, Some(Arc::new(both)), Method::PUT, target, None);
         assert!(guard.is_owner());
     }
 
@@ -276,15 +167,18 @@ mod tests {
             ("admin", Method::POST, "AUTH_test", 200, true),
         ] {
             let mut guard = guard(TESTER3, &method, path, None);
-            assert!(guard.wants_account_acl());
-            guard.read_account_acl(&format!("{{\"{right}\":[\"test:tester3\"]}}"));
+            assert!(guard.wants_account());
+            let mut info = AccountInfo::default();
+            let acl = format!("{{\"{right}\":[\"test:tester3\"]}}");
+            info.sysmeta.insert("core-access-control".into(), acl);
+            guard.read_account(&info);
             assert_eq!(
                 (status(&guard, None), guard.is_owner()),
                 (expected, is_owner),
                 "{right} {method} {path}"
             );
         }
-        assert!(!guard(None, &Method::GET, "AUTH_test", None).wants_account_acl());
+        assert!(!guard(None, &Method::GET, "AUTH_test", None).wants_account());
     }
 
     #[test]

@@ -108,6 +108,7 @@ mod tests {
             groups: vec![],
             is_reseller_admin: false,
             is_reseller_reader: false,
+            keystone: None,
         })
     }
 

@@ -118,6 +118,7 @@ fn identity(name: &str, account: &str, own: &[String], prefixes: &[ResellerPrefi
         account: format!("{}{account}", underscored(&prefixes[0].name)),
         is_reseller_admin: own.iter().any(|group| group == RESELLER_ADMIN),
         is_reseller_reader: own.iter().any(|group| group == RESELLER_READER),
+        keystone: None,
         groups,
     }
 }
