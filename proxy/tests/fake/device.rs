@@ -341,7 +341,8 @@ impl FakeDevice {
         };
         let mut kept = known.map(|known| known.headers).unwrap_or_default();
         for (name, value) in head {
-            if name.as_str().starts_with("x-container-") || name.as_str().starts_with("x-account-meta-") {
+            let families = ["x-container-", "x-account-meta-", "x-account-sysmeta-"];
+            if families.iter().any(|family| name.as_str().starts_with(family)) {
                 kept.insert(name.clone(), value.clone());
             }
         }

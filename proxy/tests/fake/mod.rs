@@ -17,6 +17,7 @@ use martlet_protocol::name::Target;
 use martlet_protocol::policy::{Policies, PolicyIndex};
 use martlet_protocol::timestamp::Timestamp;
 use martlet_proxy::core::{AllowAll, Core, CoreConfig};
+use martlet_proxy::{Proxy, ProxyConfig};
 use martlet_ring::{Ring, RingParts, RingSet, Row};
 use martlet_service::{Body, Clock, Request, Response, collect};
 use std::collections::BTreeMap;
@@ -33,6 +34,7 @@ pub struct Cluster {
     nodes: Vec<Node>,
     salt: HashSalt,
     ring: Ring,
+    rings: Arc<ArcSwap<RingSet>>,
 }
 
 /// An answer, read to its end.
@@ -110,7 +112,7 @@ impl Cluster {
         };
         let core = Core::new(
             config,
-            rings,
+            rings.clone(),
             salt.clone(),
             policies,
             limits,
@@ -125,11 +127,25 @@ impl Cluster {
             nodes,
             salt,
             ring,
+            rings,
         };
         for at in 0..4 {
             cluster.revive(at);
         }
         cluster
+    }
+
+    /// A whole proxy before the devices.
+    pub fn proxy(&self, config: ProxyConfig, clock: Clock) -> Arc<Proxy> {
+        Proxy::new(
+            config,
+            self.rings.clone(),
+            self.salt.clone(),
+            Policies::single("gold"),
+            self.client.clone(),
+            clock,
+        )
+        .unwrap()
     }
 
     pub fn revive(&self, device: usize) {

@@ -3,6 +3,8 @@
 //! See "Keystone Auth" in Swift's middleware documentation and "Keystone Auth and ACLs" in its overview.
 
 mod config;
+#[cfg(test)]
+mod tests;
 
 pub use config::{AccountPrefix, KeystoneAuthConfig};
 
