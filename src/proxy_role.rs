@@ -4,9 +4,11 @@ use crate::config::{NodeConfig, ProxyRoleConfig};
 use crate::security::Watched;
 use http::{Method, StatusCode};
 use martlet_node_client::NodeClient;
+use martlet_proxy::keystone::s3::{S3Verdict, Signed};
 use martlet_proxy::{Proxy, S3Door, Users};
 use martlet_replicator::Rings;
-use martlet_s3_shim::{Credential, Credentials, S3};
+use martlet_s3_shim::signature::Claim;
+use martlet_s3_shim::{Credential, Credentials, Lookup, S3};
 use martlet_service::{
     Bounded, Bounds, BoxFuture, Clock, Handler, Request, Response, ServeOptions, metrics, respond,
 };
@@ -43,7 +45,10 @@ pub fn build(
         clock.clone(),
     )?;
     if let Some(s3) = &role.s3 {
-        let keys = Arc::new(TempAuthKeys(proxy.users()));
+        let keys = Arc::new(Keys {
+            users: proxy.users(),
+            proxy: proxy.clone(),
+        });
         proxy.set_s3(S3Door {
             info: s3.info(),
             answers_preflights: !s3.cors_preflight_allow_origin.is_empty(),
@@ -63,13 +68,40 @@ pub fn build(
     })
 }
 
-/// S3 keys are tempauth's users: access key `account:user`, secret the user's key.
-struct TempAuthKeys(Arc<Users>);
+/// S3 keys are tempauth's users (access key `account:user`, secret the user's key), and the EC2 credentials of Keystone's.
+struct Keys {
+    users: Arc<Users>,
+    proxy: Arc<Proxy>,
+}
 
-impl Credentials for TempAuthKeys {
-    fn secret(&self, access_key: &str) -> Option<Credential> {
-        let (secret, identity) = self.0.secret(access_key)?;
-        Some(Credential { secret, identity })
+impl Credentials for Keys {
+    fn find<'a>(&'a self, claim: &'a Claim) -> BoxFuture<'a, Lookup> {
+        if let Some((secret, identity)) = self.users.secret(&claim.access_key) {
+            let credential = Credential {
+                secret: Some(secret),
+                identity,
+            };
+            return Box::pin(std::future::ready(Lookup::Known(Box::new(credential))));
+        }
+        // Keystone's keys have no colon: a name of that form is a user whom tempauth does not know.
+        let Some(keystone) = self.proxy.keystone().filter(|_| !claim.access_key.contains(':')) else {
+            return Box::pin(std::future::ready(Lookup::UnknownKey));
+        };
+        Box::pin(async move {
+            let signed = Signed {
+                access: &claim.access_key,
+                string_to_sign: &claim.string_to_sign,
+                signature: &claim.signature,
+            };
+            match keystone.s3_credential(signed).await {
+                S3Verdict::Known { secret, identity } => Lookup::Known(Box::new(Credential {
+                    secret: secret.map(|secret| secret.reveal().to_owned()),
+                    identity: (*identity).clone(),
+                })),
+                S3Verdict::Refused => Lookup::Refused,
+                S3Verdict::Unavailable => Lookup::Unavailable,
+            }
+        })
     }
 }
 

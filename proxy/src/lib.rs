@@ -90,7 +90,12 @@ impl Proxy {
         clock: Clock,
     ) -> Result<Arc<Proxy>, String> {
         let keystone = match &config.authtoken {
-            Some(authtoken) => Some(Keystone::new(authtoken, &config.keystoneauth, &clock)?),
+            Some(authtoken) => Some(Keystone::new(
+                authtoken,
+                &config.keystoneauth,
+                &config.s3token,
+                &clock,
+            )?),
             None => None,
         };
         let users = Arc::new(Users::new(&config.tempauth));
@@ -161,6 +166,11 @@ impl Proxy {
     /// The users of the configuration, with whose keys signatures are checked.
     pub fn users(&self) -> Arc<Users> {
         self.edge.users.clone()
+    }
+
+    /// Keystone, when it is on.
+    pub fn keystone(&self) -> Option<&Keystone> {
+        self.edge.keystone.as_ref()
     }
 
     /// Waits, at most so long each, for writes and clean-up that still run behind answers already given.

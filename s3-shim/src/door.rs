@@ -7,7 +7,7 @@ use crate::route::{Level, route};
 use crate::signature::Checker;
 use crate::swift::Swift;
 use crate::target::{self, Target};
-use crate::{Credentials, S3Config, preflight};
+use crate::{Credentials, Lookup, S3Config, preflight};
 use http::Method;
 use http::header::{HeaderName, HeaderValue, ORIGIN};
 use martlet_protocol::query::Query;
@@ -74,12 +74,24 @@ impl S3 {
         }
         let host_bucket = target::host_bucket(&parts, &config.storage_domain);
         let checker = Checker {
-            credentials: self.core.credentials.as_ref(),
             region: &config.location,
             now_secs: self.core.clock.now().secs(),
             host_bucket: host_bucket.as_deref(),
         };
-        let authenticated = checker.authenticate(&parts)?;
+        let claim = checker.read(&parts)?;
+        let credential = match self.core.credentials.find(&claim).await {
+            Lookup::Known(credential) => *credential,
+            Lookup::UnknownKey => {
+                return Err(S3Error::from(Code::InvalidAccessKeyId).with("AWSAccessKeyId", claim.access_key));
+            }
+            Lookup::Refused => {
+                return Err(
+                    S3Error::from(Code::SignatureDoesNotMatch).with("AWSAccessKeyId", claim.access_key)
+                );
+            }
+            Lookup::Unavailable => return Err(Code::ServiceUnavailable.into()),
+        };
+        let authenticated = claim.prove(credential)?;
         let Target { bucket, key } =
             target::parse(parts.uri.path(), host_bucket.as_deref(), config.max_key_bytes)?;
         let query = Query::parse(parts.uri.query().unwrap_or_default())

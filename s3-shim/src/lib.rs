@@ -30,16 +30,30 @@ pub use config::S3Config;
 pub use door::S3;
 
 use martlet_protocol::identity::Identity;
+use martlet_service::BoxFuture;
 
-/// A secret and the user it belongs to.
+/// A key and the user it belongs to.
 #[derive(Clone, Debug)]
 pub struct Credential {
-    pub secret: String,
+    /// `None`: whoever was asked has checked the claim itself and keeps the secret.
+    pub secret: Option<String>,
     pub identity: Identity,
 }
 
-/// Knows the secrets of access keys.
+/// What is known of the key that a request claims to be signed with.
+#[derive(Clone, Debug)]
+pub enum Lookup {
+    Known(Box<Credential>),
+    /// There is no such key.
+    UnknownKey,
+    /// Whoever keeps the secret says that the signature is wrong, or that there is no such key.
+    Refused,
+    /// Whoever keeps the secret cannot be asked now.
+    Unavailable,
+}
+
+/// Knows the secrets of access keys, or whom to ask about them.
 pub trait Credentials: Send + Sync {
-    /// The secret of an access key, or `None` when there is no such key.
-    fn secret(&self, access_key: &str) -> Option<Credential>;
+    /// Looks the key of a claim up.
+    fn find<'a>(&'a self, claim: &'a signature::Claim) -> BoxFuture<'a, Lookup>;
 }

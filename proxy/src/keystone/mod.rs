@@ -1,11 +1,13 @@
 //! Keystone, OpenStack's identity service: whose a token is, whose an S3 credential is, and what they may do.
 //!
-//! `client` asks over HTTP, `service_user` in whose name; `tokens` remembers what was said of tokens; `rules` judges.
+//! `client` asks over HTTP, `service_user` in whose name; `tokens` remembers what was said of tokens, `s3` what of EC2
+//! credentials; `rules` judges.
 //! The step `authtoken` brings tokens here; `steps::guard` asks the rules.
 
 pub mod client;
 pub mod config;
 pub mod rules;
+pub mod s3;
 pub mod service_user;
 pub mod token;
 pub mod tokens;
@@ -17,15 +19,26 @@ pub use tokens::Verdict;
 use client::Client;
 use martlet_protocol::identity::Identity;
 use martlet_service::Clock;
+use s3::{S3Credentials, S3Verdict, Signed};
 use service_user::ServiceUser;
 use std::sync::Arc;
 use tokens::Tokens;
+
+/// What every question to Keystone takes.
+#[derive(Clone)]
+struct Asker {
+    client: Arc<Client>,
+    service: Arc<ServiceUser>,
+    rules: Arc<Rules>,
+    clock: Clock,
+}
 
 /// One for a process, when Keystone is on.
 pub struct Keystone {
     config: AuthTokenConfig,
     rules: Arc<Rules>,
     tokens: Tokens,
+    s3: S3Credentials,
 }
 
 /// What the tokens of a request are worth together.
@@ -41,13 +54,25 @@ pub enum Caller {
 impl Keystone {
     /// # Errors
     /// A sentence for the operator when the settings cannot work.
-    pub fn new(config: &AuthTokenConfig, rules: &KeystoneAuthConfig, clock: &Clock) -> Result<Self, String> {
+    pub fn new(
+        config: &AuthTokenConfig,
+        rules: &KeystoneAuthConfig,
+        s3token: &S3TokenConfig,
+        clock: &Clock,
+    ) -> Result<Self, String> {
         config.check()?;
         let client = Arc::new(Client::new(config)?);
         let service = Arc::new(ServiceUser::new(config));
         let rules = Arc::new(Rules::new(rules));
+        let asker = Asker {
+            client,
+            service,
+            rules: rules.clone(),
+            clock: clock.clone(),
+        };
         Ok(Keystone {
-            tokens: Tokens::new(config, client, service, rules.clone(), clock.clone()),
+            s3: S3Credentials::new(s3token, asker.clone()),
+            tokens: Tokens::new(config, asker),
             config: config.clone(),
             rules,
         })
@@ -93,6 +118,11 @@ impl Keystone {
             (Verdict::Invalid, _) => Caller::Nobody,
             (Verdict::Unavailable, _) => Caller::Unavailable,
         }
+    }
+
+    /// Whose an S3 request is that claims to be signed with an EC2 credential.
+    pub async fn s3_credential(&self, signed: Signed<'_>) -> S3Verdict {
+        self.s3.find(signed).await
     }
 
     fn is_trusted_service(&self, service: &Identity) -> bool {

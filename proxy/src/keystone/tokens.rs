@@ -3,16 +3,14 @@
 //!
 //! Invariant: nothing is believed for longer than the configured time after Keystone said it, nor past the token's own end.
 
-use super::client::{Client, Question, Unavailable};
+use super::Asker;
+use super::client::{Question, Unavailable};
 use super::config::AuthTokenConfig;
-use super::rules::Rules;
-use super::service_user::ServiceUser;
 use super::token::{self, TokenInfo};
 use bytes::Bytes;
 use http::header::{HeaderMap, HeaderName, HeaderValue};
 use http::{Method, StatusCode};
 use martlet_protocol::identity::Identity;
-use martlet_service::Clock;
 use moka::future::Cache;
 use sha2::{Digest, Sha256};
 use std::sync::Arc;
@@ -48,30 +46,18 @@ struct Entry {
 pub struct Tokens {
     entries: Cache<Key, Entry>,
     cache_secs: u64,
-    client: Arc<Client>,
-    service: Arc<ServiceUser>,
-    rules: Arc<Rules>,
-    clock: Clock,
+    asker: Asker,
 }
 
 impl Tokens {
-    pub fn new(
-        config: &AuthTokenConfig,
-        client: Arc<Client>,
-        service: Arc<ServiceUser>,
-        rules: Arc<Rules>,
-        clock: Clock,
-    ) -> Self {
+    pub(super) fn new(config: &AuthTokenConfig, asker: Asker) -> Self {
         Tokens {
             entries: Cache::builder()
                 .max_capacity(config.max_cached_tokens.max(1))
                 .time_to_live(Duration::from_secs(config.token_cache_time.max(INVALID_SECS)))
                 .build(),
             cache_secs: config.token_cache_time,
-            client,
-            service,
-            rules,
-            clock,
+            asker,
         }
     }
 
@@ -81,7 +67,7 @@ impl Tokens {
             return Verdict::Invalid;
         };
         let key = key(token, allow_expired);
-        let now_secs = self.clock.now().secs();
+        let now_secs = self.asker.clock.now().secs();
         let entry = self
             .entries
             .entry(key)
@@ -93,9 +79,9 @@ impl Tokens {
     }
 
     async fn ask(&self, subject: HeaderValue, allow_expired: bool) -> Entry {
-        let asked_secs = self.clock.now().secs();
+        let asked_secs = self.asker.clock.now().secs();
         let outcome = self.ask_keystone(subject, allow_expired).await;
-        let now_secs = self.clock.now().secs();
+        let now_secs = self.asker.clock.now().secs();
         match outcome {
             Ok(Some(info)) => {
                 // Without a cache time every request asks; those at the same moment still ask together.
@@ -104,7 +90,7 @@ impl Tokens {
                     true => believed_secs,
                     false => believed_secs.min(info.expires_secs),
                 };
-                let identity = Arc::new(self.rules.identity(info.user));
+                let identity = Arc::new(self.asker.rules.identity(info.user));
                 Entry {
                     verdict: Verdict::Valid(identity),
                     until_secs,
@@ -143,12 +129,18 @@ impl Tokens {
             headers,
             body: Bytes::new(),
         };
-        let answer = self.service.ask(&self.client, &self.clock, &question).await?;
+        let Asker {
+            client,
+            service,
+            clock,
+            ..
+        } = &self.asker;
+        let answer = service.ask(client, clock, &question).await?;
         match answer.status {
             StatusCode::OK => {
                 let info = token::parse(&answer.body)
                     .ok_or_else(|| Unavailable("described a token in a way that could not be read".into()))?;
-                let is_alive = allow_expired || info.expires_secs > self.clock.now().secs();
+                let is_alive = allow_expired || info.expires_secs > self.asker.clock.now().secs();
                 Ok(Some(info).filter(|_| is_alive))
             }
             StatusCode::NOT_FOUND | StatusCode::BAD_REQUEST => Ok(None),

@@ -289,8 +289,8 @@ impl State {
     }
 }
 
-/// Of a string to sign: version 4 names its scope in its third line; version 2 is all else.
-fn signature(secret: &str, signed: &[u8]) -> String {
+/// The signature of a string to sign: version 4 names its scope in its third line; version 2 is all else.
+pub fn signature(secret: &str, signed: &[u8]) -> String {
     if !signed.starts_with(b"AWS4") {
         let mut mac = Hmac::<sha1::Sha1>::new_from_slice(secret.as_bytes()).unwrap();
         mac.update(signed);

@@ -2,11 +2,13 @@
 //! still has to prove.
 
 pub mod canonical;
+mod claim;
 pub mod presigned;
 pub mod v2;
 pub mod v4;
 
-use crate::Credentials;
+pub use claim::Claim;
+
 use crate::errors::{Code, S3Error, S3Result};
 use http::request::Parts;
 use martlet_protocol::identity::Identity;
@@ -43,9 +45,8 @@ pub struct Authenticated {
     pub payload: Payload,
 }
 
-/// What a check needs besides the request.
+/// What reading a signature needs besides the request.
 pub struct Checker<'a> {
-    pub credentials: &'a dyn Credentials,
     pub region: &'a str,
     pub now_secs: u64,
     /// `/bucket` when the bucket came from the host name: Signature V2 signs it as part of the resource.
@@ -62,20 +63,14 @@ enum Scheme {
 }
 
 impl Checker<'_> {
-    /// Checks the signature. Fails closed: no signature, or two of them, is an error.
-    pub fn authenticate(&self, parts: &Parts) -> S3Result<Authenticated> {
+    /// Reads what the signature claims. Fails closed: no signature, or two of them, is an error.
+    pub fn read(&self, parts: &Parts) -> S3Result<Claim> {
         match scheme(parts)? {
-            Scheme::V4Header => v4::check_header(self, parts),
-            Scheme::V4Query => presigned::check_v4(self, parts),
-            Scheme::V2Header => v2::check_header(self, parts),
-            Scheme::V2Query => presigned::check_v2(self, parts),
+            Scheme::V4Header => v4::read_header(self, parts),
+            Scheme::V4Query => presigned::read_v4(self, parts),
+            Scheme::V2Header => v2::read_header(self, parts),
+            Scheme::V2Query => presigned::read_v2(self, parts),
         }
-    }
-
-    pub(crate) fn credential(&self, access_key: &str) -> S3Result<crate::Credential> {
-        self.credentials
-            .secret(access_key)
-            .ok_or_else(|| S3Error::from(Code::InvalidAccessKeyId).with("AWSAccessKeyId", access_key))
     }
 
     /// Refuses a request whose clock is too far from ours.

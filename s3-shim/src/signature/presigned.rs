@@ -1,7 +1,8 @@
 //! Presigned URLs: both signature versions in the query string, and how long each is good for.
 
+use super::claim::{Claim, Kind};
 use super::v4::{self, Scope, Signed};
-use super::{Authenticated, Checker, MAX_SKEW_SECS, canonical, refuse_unsigned, v2};
+use super::{Checker, MAX_SKEW_SECS, canonical, v2};
 use crate::errors::{Code, S3Error, S3Result};
 use http::request::Parts;
 use martlet_service::headers::text;
@@ -23,8 +24,8 @@ fn parameter(parts: &Parts, name: &str) -> Option<String> {
     String::from_utf8(value).ok()
 }
 
-/// Checks a URL signed with Version 4.
-pub(super) fn check_v4(checker: &Checker<'_>, parts: &Parts) -> S3Result<Authenticated> {
+/// Reads a URL signed with Version 4.
+pub(super) fn read_v4(checker: &Checker<'_>, parts: &Parts) -> S3Result<Claim> {
     let malformed = |why: &str| S3Error::new(Code::AuthorizationQueryParametersError, why);
     let required = |name: &str| {
         parameter(parts, name).ok_or_else(|| {
@@ -65,12 +66,11 @@ pub(super) fn check_v4(checker: &Checker<'_>, parts: &Parts) -> S3Result<Authent
     if checker.now_secs > secs + expires {
         return Err(expired(secs + expires, checker.now_secs).with("X-Amz-Expires", expires.to_string()));
     }
-    let found = checker.credential(&scope.access_key)?;
     let in_header = text(&parts.headers, "x-amz-content-sha256").map(str::to_owned);
     let payload_hash = in_header
         .or_else(|| parameter(parts, "X-Amz-Content-Sha256"))
         .unwrap_or_else(|| "UNSIGNED-PAYLOAD".to_owned());
-    let key = Signed {
+    Signed {
         parts,
         scope: &scope,
         amz_date: &amz_date,
@@ -78,19 +78,7 @@ pub(super) fn check_v4(checker: &Checker<'_>, parts: &Parts) -> S3Result<Authent
         payload_hash: &payload_hash,
         without: Some("X-Amz-Signature"),
     }
-    .verify(&found.secret, &signature)?;
-    refuse_unsigned(parts, |name| signed.iter().any(|signed| signed == name))?;
-    let seed = v4::ChunkSeed {
-        key,
-        scope: scope.text(),
-        date: amz_date,
-        signature,
-    };
-    let payload = v4::payload(&payload_hash, Some(seed))?;
-    Ok(Authenticated {
-        identity: found.identity,
-        payload,
-    })
+    .claim(signature)
 }
 
 fn expires(value: &str) -> S3Result<u64> {
@@ -112,8 +100,8 @@ fn expired(at: u64, now: u64) -> S3Error {
         .with("ServerTime", canonical::amz_date(now))
 }
 
-/// Checks a URL signed with Version 2: `AWSAccessKeyId`, `Expires`, `Signature`.
-pub(super) fn check_v2(checker: &Checker<'_>, parts: &Parts) -> S3Result<Authenticated> {
+/// Reads a URL signed with Version 2: `AWSAccessKeyId`, `Expires`, `Signature`.
+pub(super) fn read_v2(checker: &Checker<'_>, parts: &Parts) -> S3Result<Claim> {
     let required = |name: &str| {
         parameter(parts, name).ok_or_else(|| {
             S3Error::new(
@@ -138,12 +126,13 @@ pub(super) fn check_v2(checker: &Checker<'_>, parts: &Parts) -> S3Result<Authent
     if checker.now_secs > at {
         return Err(expired(at, checker.now_secs));
     }
-    let found = checker.credential(&access_key)?;
-    let signed = v2::string_to_sign(parts, &expires, checker.host_bucket);
-    // Some clients leave a `+` of the base64 signature as it is, which a query turns into a space.
-    v2::verify(&found.secret, &access_key, &signed, &signature.replace(' ', "+"))?;
-    Ok(Authenticated {
-        identity: found.identity,
-        payload: v2::unsigned_payload(parts)?,
+    Ok(Claim {
+        string_to_sign: v2::string_to_sign(parts, &expires, checker.host_bucket),
+        access_key,
+        // Some clients leave a `+` of the base64 signature as it is, which a query turns into a space.
+        signature: signature.replace(' ', "+"),
+        kind: Kind::V2 {
+            payload: v2::unsigned_payload(parts),
+        },
     })
 }

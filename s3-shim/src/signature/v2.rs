@@ -1,6 +1,7 @@
 //! AWS Signature Version 2: what old clients put in the Authorization header, and old CLIs in presigned URLs.
 
-use super::{Authenticated, Checker, Payload, canonical, same};
+use super::claim::{Claim, Kind};
+use super::{Checker, Payload, canonical, same};
 use crate::errors::{Code, S3Error, S3Result};
 use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
@@ -50,8 +51,8 @@ const SIGNED_PARAMETERS: &[&str] = &[
     "website",
 ];
 
-/// Checks a request that is signed in its Authorization header: `AWS access:signature`.
-pub(super) fn check_header(checker: &Checker<'_>, parts: &Parts) -> S3Result<Authenticated> {
+/// Reads a request that is signed in its Authorization header: `AWS access:signature`.
+pub(super) fn read_header(checker: &Checker<'_>, parts: &Parts) -> S3Result<Claim> {
     let malformed = || {
         S3Error::new(
             Code::InvalidArgument,
@@ -76,18 +77,19 @@ pub(super) fn check_header(checker: &Checker<'_>, parts: &Parts) -> S3Result<Aut
                 "AWS authentication requires a valid Date or x-amz-date header",
             )
         })?;
-    let found = checker.credential(access_key)?;
     checker.check_skew(secs)?;
     let date_line = if amz_date.is_some() {
         ""
     } else {
         text(&parts.headers, "date").unwrap_or_default()
     };
-    let signed = string_to_sign(parts, date_line, checker.host_bucket);
-    verify(&found.secret, access_key, &signed, signature)?;
-    Ok(Authenticated {
-        identity: found.identity,
-        payload: unsigned_payload(parts)?,
+    Ok(Claim {
+        access_key: access_key.to_owned(),
+        string_to_sign: string_to_sign(parts, date_line, checker.host_bucket),
+        signature: signature.to_owned(),
+        kind: Kind::V2 {
+            payload: unsigned_payload(parts),
+        },
     })
 }
 

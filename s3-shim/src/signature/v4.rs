@@ -1,6 +1,7 @@
 //! AWS Signature Version 4 in the Authorization header, and the chain of chunk signatures that follows from it.
 
-use super::{Authenticated, Checker, Payload, canonical, refuse_unsigned, same};
+use super::claim::{self, Claim, Kind};
+use super::{Checker, Payload, canonical, refuse_unsigned};
 use crate::errors::{Code, S3Error, S3Result};
 use hmac::{Hmac, KeyInit, Mac};
 use http::request::Parts;
@@ -191,27 +192,26 @@ impl Signed<'_> {
         Some(text)
     }
 
-    /// Compares the given signature with the right one, and returns the key it was made with.
-    pub fn verify(&self, secret: &str, given: &str) -> S3Result<[u8; 32]> {
-        let request = self
+    /// The claim that this signature makes.
+    pub fn claim(self, signature: String) -> S3Result<Claim> {
+        let canonical_request = self
             .canonical_request()
             .ok_or_else(|| S3Error::from(Code::SignatureDoesNotMatch))?;
-        let scope = self.scope.text();
-        let text = format!(
-            "{ALGORITHM}\n{}\n{scope}\n{}",
-            self.amz_date,
-            canonical::sha256_hex(&request)
-        );
-        let key = signing_key(secret, &self.scope.day, &self.scope.region, &self.scope.service);
-        let right = hex::encode(hmac(&key, text.as_bytes()));
-        if same(right.as_bytes(), given.as_bytes()) {
-            return Ok(key);
-        }
-        Err(S3Error::from(Code::SignatureDoesNotMatch)
-            .with("AWSAccessKeyId", self.scope.access_key.as_str())
-            .with("StringToSign", text)
-            .with("SignatureProvided", given)
-            .with("CanonicalRequest", String::from_utf8_lossy(&request)))
+        let unsigned = refuse_unsigned(self.parts, |name| {
+            self.signed_headers.iter().any(|signed| signed == name)
+        });
+        Ok(Claim {
+            access_key: self.scope.access_key.clone(),
+            string_to_sign: claim::string_to_sign(self.amz_date, self.scope, &canonical_request),
+            signature,
+            kind: Kind::V4 {
+                scope: self.scope.clone(),
+                amz_date: self.amz_date.to_owned(),
+                canonical_request,
+                payload_hash: self.payload_hash.to_owned(),
+                unsigned,
+            },
+        })
     }
 }
 
@@ -225,8 +225,8 @@ pub(crate) fn signed_headers(list: &str) -> Option<Vec<String>> {
     (ordered && lower && names.iter().any(|name| name == "host")).then_some(names)
 }
 
-/// Checks a request that is signed in its Authorization header.
-pub(super) fn check_header(checker: &Checker<'_>, parts: &Parts) -> S3Result<Authenticated> {
+/// Reads a request that is signed in its Authorization header.
+pub(super) fn read_header(checker: &Checker<'_>, parts: &Parts) -> S3Result<Claim> {
     const OPENING: &str = "The authorization header is malformed";
     let malformed = |why: &str| S3Error::new(Code::AuthorizationHeaderMalformed, format!("{OPENING}; {why}"));
     let header = text(&parts.headers, "authorization").ok_or_else(|| malformed("it is not text."))?;
@@ -270,7 +270,6 @@ pub(super) fn check_header(checker: &Checker<'_>, parts: &Parts) -> S3Result<Aut
         Code::AuthorizationHeaderMalformed,
         OPENING,
     )?;
-    let found = checker.credential(&scope.access_key)?;
     checker.check_skew(secs)?;
     let payload_hash = text(&parts.headers, "x-amz-content-sha256").ok_or_else(|| {
         S3Error::new(
@@ -278,7 +277,7 @@ pub(super) fn check_header(checker: &Checker<'_>, parts: &Parts) -> S3Result<Aut
             "Missing required header for this request: x-amz-content-sha256",
         )
     })?;
-    let key = Signed {
+    Signed {
         parts,
         scope: &scope,
         amz_date: &amz_date,
@@ -286,19 +285,7 @@ pub(super) fn check_header(checker: &Checker<'_>, parts: &Parts) -> S3Result<Aut
         payload_hash,
         without: None,
     }
-    .verify(&found.secret, signature)?;
-    refuse_unsigned(parts, |name| signed.iter().any(|signed| signed == name))?;
-    let seed = ChunkSeed {
-        key,
-        scope: scope.text(),
-        signature: signature.to_owned(),
-        date: amz_date,
-    };
-    let payload = payload(payload_hash, Some(seed))?;
-    Ok(Authenticated {
-        identity: found.identity,
-        payload,
-    })
+    .claim(signature.to_owned())
 }
 
 /// The request's own time: `x-amz-date`, or `Date`. Two of them are none: one might be signed and the other believed.
@@ -324,6 +311,11 @@ fn request_date(parts: &Parts) -> S3Result<(String, u64)> {
         .or_else(|| canonical::parse_amz_date(date))
         .ok_or_else(invalid)?;
     Ok((canonical::amz_date(secs), secs))
+}
+
+/// Whether each chunk of the body is signed.
+pub(super) fn is_signed_chunks(payload_hash: &str) -> bool {
+    matches!(payload_hash, STREAMING | STREAMING_TRAILER)
 }
 
 /// What `x-amz-content-sha256` says of the body. Without a seed (Signature V2) chunks can not be signed.
