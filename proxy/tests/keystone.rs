@@ -2,6 +2,7 @@
 
 mod fake;
 mod keystone_server;
+mod memcached_server;
 
 use fake::{Answer, Cluster};
 use http::Method;
@@ -10,9 +11,10 @@ use martlet_protocol::timestamp::Timestamp;
 use martlet_proxy::config::{TempAuthConfig, UserConfig};
 use martlet_proxy::core::CoreConfig;
 use martlet_proxy::keystone::rules::AccountPrefix;
-use martlet_proxy::keystone::{AuthTokenConfig, KeystoneAuthConfig};
+use martlet_proxy::keystone::{AuthTokenConfig, KeystoneAuthConfig, Secret};
 use martlet_proxy::{Proxy, ProxyConfig};
 use martlet_service::{Body, Clock, Handler, Request, collect, headers};
+use memcached_server::FakeMemcached;
 use std::sync::Arc;
 
 const NOW_SECS: u64 = 1_700_000_000;
@@ -481,5 +483,78 @@ async fn only_owners_see_acls() {
             (204, shown),
             "{token}"
         );
+    }
+}
+
+/// What one proxy has learnt through memcached, the next need not ask; and nobody believes what was put there by others.
+#[tokio::test]
+async fn proxies_share_what_keystone_said() {
+    let memcached = FakeMemcached::start().await;
+    let with = |key: &'static str| {
+        let address = memcached.address.clone();
+        move |config: &mut ProxyConfig| {
+            let authtoken = config.authtoken.as_mut().unwrap();
+            authtoken.memcached_servers = vec![address];
+            authtoken.memcache_secret_key = Some(Secret::new(key));
+        }
+    };
+    let first = Cloud::start_with(with("key")).await;
+    first.keystone.give("operator", scoped("ann", "demo", &["admin"]));
+    assert_eq!(
+        first.status(Method::GET, "/v1/AUTH_demo-id", "operator").await,
+        200
+    );
+    // A proxy whose own Keystone knows no token at all.
+    let second = Cloud::start_with(with("key")).await;
+    assert_eq!(
+        second.status(Method::GET, "/v1/AUTH_demo-id", "operator").await,
+        200
+    );
+    assert_eq!(second.keystone.asked("token"), 0);
+    // For no longer than the first proxy believes it.
+    second.clock.advance_secs(300);
+    assert_eq!(
+        second.status(Method::GET, "/v1/AUTH_demo-id", "operator").await,
+        401
+    );
+    let other_key = Cloud::start_with(with("another key")).await;
+    assert_eq!(
+        other_key
+            .status(Method::GET, "/v1/AUTH_demo-id", "operator")
+            .await,
+        401
+    );
+    assert!(
+        !memcached.contents().contains("operator"),
+        "the token does not stand there"
+    );
+    // Somebody makes ann a reseller admin.
+    memcached.replace("\"admin\"", "\"reselleradmin\"");
+    let third = Cloud::start_with(with("key")).await;
+    assert_eq!(
+        third.status(Method::GET, "/v1/AUTH_other-id", "operator").await,
+        401
+    );
+    assert_eq!(third.keystone.asked("token"), 1);
+}
+
+#[tokio::test]
+async fn a_memcached_that_is_gone_or_talks_nonsense_is_as_none() {
+    let nonsense = FakeMemcached::start().await;
+    nonsense.talk_nonsense();
+    for address in ["127.0.0.1:2".to_owned(), nonsense.address.clone()] {
+        let cloud = Cloud::start_with(|config| {
+            let authtoken = config.authtoken.as_mut().unwrap();
+            authtoken.memcached_servers = vec![address.clone()];
+            authtoken.memcache_secret_key = Some(Secret::new("key"));
+        })
+        .await;
+        cloud.keystone.give("operator", scoped("ann", "demo", &["admin"]));
+        assert_eq!(
+            cloud.status(Method::GET, "/v1/AUTH_demo-id", "operator").await,
+            200,
+            "{address}"
+        );
+        assert_eq!(cloud.keystone.asked("token"), 1);
     }
 }

@@ -1,7 +1,7 @@
 //! Keystone, OpenStack's identity service: whose a token is, whose an S3 credential is, and what they may do.
 //!
-//! `client` asks over HTTP, `service_user` in whose name; `tokens` remembers what was said of tokens, `s3` what of EC2
-//! credentials; `rules` judges.
+//! `client` asks over HTTP, `service_user` in whose name; `tokens` remembers what was said of tokens (and `shared_cache`
+//! among proxies), `s3` what of EC2 credentials; `rules` judges.
 //! The step `authtoken` brings tokens here; `steps::guard` asks the rules.
 
 pub mod client;
@@ -9,6 +9,7 @@ pub mod config;
 pub mod rules;
 pub mod s3;
 pub mod service_user;
+pub mod shared_cache;
 pub mod token;
 pub mod tokens;
 

@@ -6,6 +6,7 @@
 use super::Asker;
 use super::client::{Question, Unavailable};
 use super::config::AuthTokenConfig;
+use super::shared_cache::{Shared, SharedCache};
 use super::token::{self, TokenInfo};
 use bytes::Bytes;
 use http::header::{HeaderMap, HeaderName, HeaderValue};
@@ -46,6 +47,7 @@ struct Entry {
 pub struct Tokens {
     entries: Cache<Key, Entry>,
     cache_secs: u64,
+    shared: Option<SharedCache>,
     asker: Asker,
 }
 
@@ -57,6 +59,7 @@ impl Tokens {
                 .time_to_live(Duration::from_secs(config.token_cache_time.max(INVALID_SECS)))
                 .build(),
             cache_secs: config.token_cache_time,
+            shared: SharedCache::new(config),
             asker,
         }
     }
@@ -71,30 +74,39 @@ impl Tokens {
         let entry = self
             .entries
             .entry(key)
-            .or_insert_with_if(self.ask(subject, allow_expired), |held| {
+            .or_insert_with_if(self.learn(&key, subject, allow_expired), |held| {
                 held.until_secs <= now_secs
             })
             .await;
         entry.into_value().verdict
     }
 
-    async fn ask(&self, subject: HeaderValue, allow_expired: bool) -> Entry {
+    /// From the proxy that asked last, or from Keystone.
+    async fn learn(&self, key: &Key, subject: HeaderValue, allow_expired: bool) -> Entry {
         let asked_secs = self.asker.clock.now().secs();
+        // Nothing is believed for longer than this side's own time, whatever another proxy's is.
+        let believed_secs = asked_secs.saturating_add(self.cache_secs);
+        if let Some(cache) = &self.shared
+            && let Some(shared) = cache.get(key, asked_secs).await
+        {
+            return self.valid(shared, believed_secs);
+        }
         let outcome = self.ask_keystone(subject, allow_expired).await;
         let now_secs = self.asker.clock.now().secs();
         match outcome {
             Ok(Some(info)) => {
-                // Without a cache time every request asks; those at the same moment still ask together.
-                let believed_secs = asked_secs.saturating_add(self.cache_secs);
                 let until_secs = match allow_expired {
                     true => believed_secs,
                     false => believed_secs.min(info.expires_secs),
                 };
-                let identity = Arc::new(self.asker.rules.identity(info.user));
-                Entry {
-                    verdict: Verdict::Valid(identity),
+                let shared = Shared {
+                    user: info.user,
                     until_secs,
+                };
+                if let Some(cache) = &self.shared {
+                    cache.set(key, &shared, now_secs).await;
                 }
+                self.valid(shared, believed_secs)
             }
             Ok(None) => Entry {
                 verdict: Verdict::Invalid,
@@ -107,6 +119,13 @@ impl Tokens {
                     until_secs: now_secs + UNAVAILABLE_SECS,
                 }
             }
+        }
+    }
+
+    fn valid(&self, shared: Shared, believed_secs: u64) -> Entry {
+        Entry {
+            verdict: Verdict::Valid(Arc::new(self.asker.rules.identity(shared.user))),
+            until_secs: shared.until_secs.min(believed_secs),
         }
     }
 
