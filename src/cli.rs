@@ -59,7 +59,7 @@ pub struct DevOptions {
     /// The key of that certificate, PEM.
     #[arg(long, requires = "tls_cert")]
     pub tls_key: Option<PathBuf>,
-    /// Threads of each process that serve requests; one a core when left out.
+    /// Threads of each process that serve requests; when left out one a core, with --processes half as many.
     #[arg(long)]
     pub threads: Option<NonZeroUsize>,
     /// What to log: error, warn, info, debug, or a filter such as info,martlet_storage=debug.
@@ -67,6 +67,18 @@ pub struct DevOptions {
     pub log: String,
     #[command(flatten)]
     pub keystone: KeystoneOptions,
+}
+
+impl DevOptions {
+    /// Threads of each process; `None`: one a core. Five processes share the cores: with a thread for each of them they
+    /// would mostly wake each other.
+    pub fn threads(&self) -> Option<NonZeroUsize> {
+        let half = || {
+            let cores = std::thread::available_parallelism().map_or(1, NonZeroUsize::get);
+            NonZeroUsize::new(cores / 2).unwrap_or(NonZeroUsize::MIN)
+        };
+        self.threads.or_else(|| self.processes.then(half))
+    }
 }
 
 /// Keystone for a dev cluster; in a configuration file the same stands in `[proxy.pipeline.authtoken]`.

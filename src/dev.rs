@@ -102,7 +102,7 @@ impl Nodes {
         if options.processes {
             let mut children = Vec::new();
             for path in &layout.nodes {
-                children.push(spawn_node(path, options.threads)?);
+                children.push(spawn_node(path, options.threads())?);
             }
             for (path, child) in layout.nodes.iter().zip(&mut children) {
                 wait_until_up(path, child).await?;

@@ -26,7 +26,7 @@ fn main() -> ExitCode {
         return ring::run(options.args);
     }
     let threads = match &command {
-        cli::Command::Dev(options) => options.threads,
+        cli::Command::Dev(options) => options.threads(),
         cli::Command::Node(options) => options.threads,
         _ => None,
     };

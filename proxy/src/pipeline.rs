@@ -38,19 +38,19 @@ pub static PIPELINE: &[Step] = &[
     // Before anyone could act on a header that only the cluster itself may set, and after everyone could leak one.
     step!("gatekeeper", steps::gatekeeper::run),
     // Load balancers ask often: answered before the log and the metrics.
-    step!("healthcheck", steps::healthcheck::run),
+    step!("healthcheck", steps::healthcheck::run, when steps::healthcheck::concerns),
     // Sees the request as the client sent it and the answer as the client gets it.
     step!("proxy-logging", steps::logging::run),
     // Looks at paths as clients wrote them, S3's too.
     step!("name_check", steps::name_check::run, when steps::name_check::concerns),
     // S3 requests are signed over their original host and path, so they leave before anything rewrites those.
-    step!("s3api", steps::s3::run),
+    step!("s3api", steps::s3::run, when steps::s3::concerns),
     // Names of other domains become names of ours, which the next step reads.
-    step!("cname_lookup", steps::cname_lookup::run),
+    step!("cname_lookup", steps::cname_lookup::run, when steps::cname_lookup::concerns),
     // Rewrites host names to paths; all below read the path.
-    step!("domain_remap", steps::domain_remap::run),
+    step!("domain_remap", steps::domain_remap::run, when steps::domain_remap::concerns),
     // Needs no account and no token.
-    step!("info", steps::info::run),
+    step!("info", steps::info::run, when steps::info::concerns),
     step!("list_endpoints", steps::list_endpoints::run, when steps::list_endpoints::concerns),
     step!("crossdomain", steps::crossdomain::run, when steps::crossdomain::concerns),
     // Refuses what is no path of Swift's, and says to all below what the request is about.
@@ -58,7 +58,7 @@ pub static PIPELINE: &[Step] = &[
     // Quotes the ETag of whatever answer comes, and reads the path to know whose it is.
     step!("etag-quoter", steps::etag_quoter::run),
     // Above authentication, so that refusals of listings come in one shape; all below speak JSON.
-    step!("listing_formats", steps::listing_formats::run),
+    step!("listing_formats", steps::listing_formats::run, when steps::listing_formats::concerns),
     // Above authentication: another cluster shows a signature and no token.
     step!("container_sync", steps::container_sync::run, when steps::container_sync::concerns),
     // Above authentication: what it asks for is judged request by request, with the client's own token.

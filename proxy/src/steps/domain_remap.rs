@@ -3,6 +3,7 @@
 //! See "Domain Remap" in Swift's middleware documentation.
 
 use super::answer;
+use crate::Edge;
 use crate::config::DomainRemapConfig;
 use crate::pipeline::Next;
 use http::header::{CONTENT_LOCATION, HOST, LOCATION};
@@ -10,13 +11,18 @@ use http::{StatusCode, Uri};
 use martlet_protocol::percent;
 use martlet_service::{Request, Response, headers};
 
+/// Hosts below a storage domain.
+pub fn concerns(request: &Request, edge: &Edge) -> bool {
+    host(request).is_some_and(|host| sub_domain(&edge.config.domain_remap, host).is_some())
+}
+
+fn host(request: &Request) -> Option<&str> {
+    headers::text(request.headers(), HOST.as_str()).or_else(|| request.uri().host())
+}
+
 pub async fn run(mut request: Request, next: Next) -> Response {
     let config = &next.edge().config.domain_remap;
-    if config.storage_domain.is_empty() {
-        return next.run(request).await;
-    }
-    let host = headers::text(request.headers(), HOST.as_str()).or_else(|| request.uri().host());
-    match host.map_or(Remap::Alone, |host| remap(config, host, request.uri().path())) {
+    match host(&request).map_or(Remap::Alone, |host| remap(config, host, request.uri().path())) {
         Remap::Alone => {}
         Remap::BadDomain => return answer::words(StatusCode::BAD_REQUEST, "Bad domain in host header"),
         Remap::Path(path) => {
@@ -61,12 +67,17 @@ enum Remap {
     Path(String),
 }
 
-fn remap(config: &DomainRemapConfig, host: &str, path: &str) -> Remap {
+/// What stands before a storage domain in a host.
+fn sub_domain<'h>(config: &DomainRemapConfig, host: &'h str) -> Option<&'h str> {
     let host = host.rsplit_once(':').map_or(host, |(name, _port)| name);
-    let Some(sub_domain) = config.storage_domain.iter().find_map(|domain| {
+    config.storage_domain.iter().find_map(|domain| {
         let rest = host.strip_suffix(domain.trim_start_matches('.'))?;
         rest.strip_suffix('.')
-    }) else {
+    })
+}
+
+fn remap(config: &DomainRemapConfig, host: &str, path: &str) -> Remap {
+    let Some(sub_domain) = sub_domain(config, host) else {
         return Remap::Alone;
     };
     let parts: Vec<&str> = sub_domain.trim_matches('.').split('.').collect();

@@ -1,13 +1,15 @@
 //! `/healthcheck` for load balancers.
 
+use crate::Edge;
 use crate::pipeline::Next;
 use http::{Method, StatusCode};
 use martlet_service::{Request, Response, respond};
 
+pub fn concerns(request: &Request, _: &Edge) -> bool {
+    request.uri().path() == "/healthcheck"
+}
+
 pub async fn run(request: Request, next: Next) -> Response {
-    if request.uri().path() != "/healthcheck" {
-        return next.run(request).await;
-    }
     let is_read = matches!(*request.method(), Method::GET | Method::HEAD);
     if !is_read {
         return super::answer::method_not_allowed("GET, HEAD");

@@ -15,10 +15,11 @@ use subtle::ConstantTimeEq;
 /// The release of OpenStack Swift whose API this proxy speaks; clients compare it with what they need.
 const SWIFT_API_RELEASE: &str = "2.38.3";
 
+pub fn concerns(request: &Request, _: &Edge) -> bool {
+    request.uri().path() == "/info"
+}
+
 pub async fn run(request: Request, next: Next) -> Response {
-    if request.uri().path() != "/info" {
-        return next.run(request).await;
-    }
     let edge = next.edge();
     match *request.method() {
         Method::GET | Method::HEAD => {}

@@ -1,6 +1,7 @@
 //! Gives account and container listings in the format the client wants; all below answer JSON.
 
 use super::{accept, answer, listing_page};
+use crate::Edge;
 use crate::context::{self, allows_reserved_names, target};
 use crate::pipeline::Next;
 use bytes::Bytes;
@@ -19,11 +20,15 @@ const MAX_LISTING_BYTES: usize = 1_024 * 10_000 * 2;
 /// What a client may choose from; the first is for those who do not say.
 const OFFERS: [&str; 4] = ["text/plain", "application/json", "application/xml", "text/xml"];
 
+/// Reads of accounts and containers.
+pub fn concerns(request: &Request, _: &Edge) -> bool {
+    matches!(*request.method(), Method::GET | Method::HEAD)
+        && target(request).is_some_and(|target| !matches!(*target, Target::Object(_)))
+}
+
 pub async fn run(mut request: Request, next: Next) -> Response {
-    let is_read = matches!(*request.method(), Method::GET | Method::HEAD);
-    let target = match target(&request) {
-        Some(target) if is_read && !matches!(*target, Target::Object(_)) => target,
-        _ => return next.run(request).await,
+    let Some(target) = target(&request) else {
+        return next.run(request).await;
     };
     let mut query = context::query(&request);
     let lists_versions = *request.method() == Method::GET

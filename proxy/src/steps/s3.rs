@@ -1,20 +1,22 @@
 //! Hands requests that are signed the S3 way to the S3 door, and browsers' questions about such requests.
 
+use crate::Edge;
 use crate::pipeline::Next;
 use http::header::{ACCESS_CONTROL_REQUEST_HEADERS, AUTHORIZATION, HeaderMap, ORIGIN};
 use http::{Method, Uri};
 use martlet_service::{Request, Response, headers};
 
+pub fn concerns(request: &Request, edge: &Edge) -> bool {
+    edge.s3().is_some_and(|door| {
+        let (uri, headers) = (request.uri(), request.headers());
+        door.answers_preflights && is_preflight(request.method(), uri, headers) || looks_like_s3(headers, uri)
+    })
+}
+
 pub async fn run(request: Request, next: Next) -> Response {
-    let Some(door) = next.edge().s3() else {
-        return next.run(request).await;
-    };
-    let is_preflight =
-        door.answers_preflights && is_preflight(request.method(), request.uri(), request.headers());
-    if is_preflight || looks_like_s3(request.headers(), request.uri()) {
-        door.handler.call(request).await
-    } else {
-        next.run(request).await
+    match next.edge().s3() {
+        Some(door) => door.handler.call(request).await,
+        None => next.run(request).await,
     }
 }
 

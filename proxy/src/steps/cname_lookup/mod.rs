@@ -76,6 +76,10 @@ pub fn describe(edge: &Edge, sections: &mut Map<String, Value>) {
     }
 }
 
+pub fn concerns(_: &Request, edge: &Edge) -> bool {
+    edge.config.cname_lookup.is_some() && edge.resolver.is_some()
+}
+
 pub async fn run(mut request: Request, next: Next) -> Response {
     let edge = next.edge().clone();
     let (Some(config), Some(resolver)) = (&edge.config.cname_lookup, &edge.resolver) else {
