@@ -118,7 +118,7 @@ impl S3Credentials {
 
     async fn remembered(&self, access: &str) -> Option<S3Verdict> {
         let entry = self.entries.get(access).await?;
-        (self.asker.clock.now().secs() < entry.until_secs).then(|| S3Verdict::Known {
+        (self.asker.clock.now().secs() < entry.until_secs).then_some(S3Verdict::Known {
             secret: Some(entry.secret),
             identity: entry.identity,
         })
