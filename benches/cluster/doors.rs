@@ -153,7 +153,12 @@ impl Door {
     }
 
     fn request(&self, method: Method, target: String, body: Bytes) -> Request<Full<Bytes>> {
-        let builder = Request::builder().method(method).uri(target);
+        let mut builder = Request::builder().uri(target);
+        if method == Method::PUT {
+            // An empty body would be announced by nothing, and a PUT of unknown length is 411.
+            builder = builder.header("content-length", body.len());
+        }
+        let builder = builder.method(method);
         let builder = match self {
             Door::Swift { address, token, .. } => {
                 builder.header("host", address).header("x-auth-token", token)
