@@ -4,6 +4,7 @@ mod cli;
 mod config;
 mod control;
 mod dev;
+mod looks;
 mod node;
 mod operator;
 mod proxy_role;

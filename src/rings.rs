@@ -4,16 +4,15 @@
 //! so once, and the rings in force stay until the files change again.
 
 use crate::config::ClusterConfig;
+use crate::looks::{Looks, Stamp, stamp};
 use martlet_protocol::policy::PolicyIndex;
 use martlet_replicator::Rings;
 use martlet_ring::{Ring, RingSet};
 use martlet_service::Shutdown;
 use std::collections::BTreeMap;
-use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
-use tokio::signal::unix::{SignalKind, signal};
 
 /// The ring files of a cluster.
 #[derive(Clone, Debug)]
@@ -23,7 +22,7 @@ struct RingFiles {
 }
 
 /// What tells one state of the files from another without reading them: modification time, size and inode of each.
-type Stamps = Vec<Option<(i64, i64, u64, u64)>>;
+type Stamps = Vec<Stamp>;
 
 impl RingFiles {
     fn of(cluster: &ClusterConfig) -> RingFiles {
@@ -43,16 +42,11 @@ impl RingFiles {
     fn stamps(&self) -> Stamps {
         let fixed = ["account.ring.gz", "container.ring.gz"].map(|name| self.folder.join(name));
         let objects = self.policies.iter().map(|policy| self.object_path(*policy));
-        let stamp = |path: PathBuf| {
-            let metadata = std::fs::metadata(path).ok()?;
-            Some((
-                metadata.mtime(),
-                metadata.mtime_nsec(),
-                metadata.size(),
-                metadata.ino(),
-            ))
-        };
-        fixed.into_iter().chain(objects).map(stamp).collect()
+        fixed
+            .into_iter()
+            .chain(objects)
+            .map(|path| stamp(&path))
+            .collect()
     }
 
     /// Reads and checks all of them.
@@ -105,22 +99,8 @@ impl RingWatch {
     /// Looks at the files every `ring_check_interval` until the end. With `on_hangup`, SIGHUP makes it look at once, and
     /// read them whatever their stamps say.
     pub async fn run(mut self, on_hangup: bool, shutdown: Shutdown) -> std::io::Result<()> {
-        let mut hangup = match on_hangup {
-            true => Some(signal(SignalKind::hangup())?),
-            false => None,
-        };
-        loop {
-            let asked = async {
-                match &mut hangup {
-                    Some(hangup) => hangup.recv().await,
-                    None => std::future::pending().await,
-                }
-            };
-            let is_asked = tokio::select! {
-                () = shutdown.requested() => return Ok(()),
-                _ = asked => true,
-                _ = tokio::time::sleep(self.interval) => false,
-            };
+        let mut looks = Looks::new(self.interval, on_hangup, shutdown)?;
+        while let Some(is_asked) = looks.next().await {
             self = match tokio::task::spawn_blocking(move || self.looked(is_asked)).await {
                 Ok(watch) => watch,
                 Err(error) => {
@@ -129,6 +109,7 @@ impl RingWatch {
                 }
             };
         }
+        Ok(())
     }
 
     fn looked(mut self, is_asked: bool) -> Self {

@@ -1,6 +1,7 @@
 //! Whom a process believes: the cluster key, TLS of its listeners and of its calls; and the watch over their files.
 
 use crate::config::{ClusterConfig, ConfigError, NodeConfig, TlsFiles};
+use crate::looks::{Looks, Stamp, stamp};
 use crate::router::Router;
 use martlet_node_client::{NodeClient, NodeClientConfig};
 use martlet_service::{Admission, ClusterKeys, Request, ServeOptions, Shutdown, Skews, TlsClient, TlsServer};
@@ -9,7 +10,6 @@ use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
-use tokio::signal::unix::{SignalKind, signal};
 
 /// What the nodes of a cluster prove and believe. Clones share it.
 #[derive(Clone)]
@@ -109,20 +109,11 @@ fn key_file(path: &Path, watched: &mut Watched) -> Result<ClusterKeys, Box<dyn E
 }
 
 /// What tells one state of files from another without reading them: modification time, size and inode of each.
-type Stamps = Vec<Option<(i64, i64, u64, u64)>>;
+type Stamps = Vec<Stamp>;
 
 impl WatchedFiles {
     fn stamps(&self) -> Stamps {
-        let stamp = |path: &PathBuf| {
-            let metadata = std::fs::metadata(path).ok()?;
-            Some((
-                metadata.mtime(),
-                metadata.mtime_nsec(),
-                metadata.size(),
-                metadata.ino(),
-            ))
-        };
-        self.files.iter().map(stamp).collect()
+        self.files.iter().map(|path| stamp(path)).collect()
     }
 }
 
@@ -157,23 +148,9 @@ impl Watched {
         if self.0.is_empty() {
             return Ok(());
         }
-        let mut hangup = match on_hangup {
-            true => Some(signal(SignalKind::hangup())?),
-            false => None,
-        };
+        let mut looks = Looks::new(interval, on_hangup, shutdown)?;
         let mut seen: Vec<Stamps> = self.0.iter().map(WatchedFiles::stamps).collect();
-        loop {
-            let asked = async {
-                match &mut hangup {
-                    Some(hangup) => hangup.recv().await,
-                    None => std::future::pending().await,
-                }
-            };
-            let is_asked = tokio::select! {
-                () = shutdown.requested() => return Ok(()),
-                _ = asked => true,
-                _ = tokio::time::sleep(interval) => false,
-            };
+        while let Some(is_asked) = looks.next().await {
             let watched = self.clone();
             let looking = tokio::task::spawn_blocking(move || watched.looked(seen, is_asked));
             seen = match looking.await {
@@ -184,6 +161,7 @@ impl Watched {
                 }
             };
         }
+        Ok(())
     }
 
     fn looked(&self, seen: Vec<Stamps>, is_asked: bool) -> Vec<Stamps> {

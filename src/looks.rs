@@ -1,0 +1,54 @@
+//! When files that others maintain are looked at again.
+
+use martlet_service::Shutdown;
+use std::os::unix::fs::MetadataExt;
+use std::path::Path;
+use std::time::Duration;
+use tokio::signal::unix::{Signal, SignalKind, signal};
+
+/// What changes of a file with its content: when it was written, to the nanosecond, its length, and which file it is.
+/// `None`: it is not there.
+pub type Stamp = Option<(i64, i64, u64, u64)>;
+
+/// The stamp of a file as it is now.
+pub fn stamp(path: &Path) -> Stamp {
+    let file = std::fs::metadata(path).ok()?;
+    Some((file.mtime(), file.mtime_nsec(), file.size(), file.ino()))
+}
+
+/// The moments of a watch over files.
+pub struct Looks {
+    interval: Duration,
+    hangup: Option<Signal>,
+    shutdown: Shutdown,
+}
+
+impl Looks {
+    /// One every `interval` until the end. With `on_hangup`, SIGHUP makes one at once.
+    pub fn new(interval: Duration, on_hangup: bool, shutdown: Shutdown) -> std::io::Result<Self> {
+        let hangup = match on_hangup {
+            true => Some(signal(SignalKind::hangup())?),
+            false => None,
+        };
+        Ok(Looks {
+            interval,
+            hangup,
+            shutdown,
+        })
+    }
+
+    /// Waits for the next one: whether it was asked for by SIGHUP. `None` at the end.
+    pub async fn next(&mut self) -> Option<bool> {
+        let asked = async {
+            match &mut self.hangup {
+                Some(hangup) => hangup.recv().await,
+                None => std::future::pending().await,
+            }
+        };
+        tokio::select! {
+            () = self.shutdown.requested() => None,
+            _ = asked => Some(true),
+            _ = tokio::time::sleep(self.interval) => Some(false),
+        }
+    }
+}
