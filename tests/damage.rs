@@ -100,3 +100,38 @@ async fn in_a_small_body() {
     let needle = b"a small body that lives in the index";
     a_damaged_copy_comes_back(needle.to_vec(), needle).await;
 }
+
+/// The devices that lost the copy had proved that they lack nothing: from then on they must not be believed, and a
+/// round that would begin an hour later begins at once.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_copy_lost_in_the_middle_of_the_day_is_never_a_404_and_comes_back_soon() {
+    let mut cluster = Cluster::start_processes();
+    cluster.stop();
+    cluster.set_worker("replicate_interval_ms", toml::Value::Integer(3_600_000));
+    cluster.start_again();
+    let user = Swift::login(cluster.address(), "test:tester", "testing").await;
+    assert_eq!(user.call("PUT", "/box", &[], "").await.status, 201);
+    let needle = b"the bytes on which the light shall fall";
+    let mut body = vec![b'.'; 300_000];
+    body[200_000..200_000 + needle.len()].copy_from_slice(needle);
+    assert_eq!(
+        user.call("PUT", "/box/object", &[], body.clone()).await.status,
+        201
+    );
+    cluster.pass();
+    let placement = Placement::of(&cluster);
+    for primary in &placement.primaries("AUTH_test", "box", "object")[..2] {
+        let disk = cluster.node_folder(*primary).join("disk");
+        assert!(damage(&disk, needle) > 0);
+    }
+    for _ in 0..60 {
+        let answer = user.call("GET", "/box/object", &[], "").await;
+        assert_eq!(answer.status, 200);
+        assert!(answer.body == body, "the client got wrong bytes");
+    }
+    support::until("both copies are back by themselves", async || {
+        let copies = placement.copies("AUTH_test", "box", "object").await;
+        copies.iter().all(|copy| copy.status == 200 && copy.body == body)
+    })
+    .await;
+}

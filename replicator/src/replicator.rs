@@ -77,8 +77,8 @@ struct Memory {
     round: u64,
     rings: Option<Arc<RingSet>>,
     proofs: BTreeMap<ProofKey, Proof>,
-    /// Copies in quarantine, by local device. What goes there is in no change log.
-    quarantined: BTreeMap<String, u64>,
+    /// [`Device::losses`] by local device. What goes into quarantine is in no change log.
+    losses: BTreeMap<String, u64>,
     /// Local devices of which it is known that they missed no deletion that others have forgotten.
     undoubted: BTreeSet<String>,
 }
@@ -207,7 +207,7 @@ impl Replicator {
             memory.proofs.clear();
             memory.undoubted.clear();
             for (_, device) in self.0.devices.iter_all() {
-                device.set_synced_at(Timestamp::ZERO);
+                device.set_unsynced();
             }
         }
         Round {
@@ -241,6 +241,8 @@ impl Replicator {
         started: Timestamp,
     ) -> DeviceReport {
         let tally = Tally::default();
+        let losses = device.losses();
+        self.note_losses(name, losses);
         let complete = match self.all_spaces(round, name, device, &tally).await {
             Ok(complete) => complete,
             Err(error) => {
@@ -249,10 +251,8 @@ impl Replicator {
                 false
             }
         };
-        if complete {
-            device.set_synced_rings(round.fingerprint);
-            device.set_synced_at(started);
-        }
+        // What was put aside meanwhile is for the next round, which begins soon.
+        let complete = complete && device.set_synced(started, round.fingerprint, losses);
         let mut report = tally.report(complete);
         report.in_doubt = device.is_in_doubt();
         if report.pulled + report.pushed + report.removed + report.failures > 0 {
@@ -272,7 +272,6 @@ impl Replicator {
         tally: &Tally,
     ) -> Result<bool, StorageError> {
         let holds_anything = !device.spaces().await?.is_empty();
-        self.note_quarantine(name, device.stats().await?.quarantined);
         if !self.settle_doubt(round, name, device, tally).await? {
             return Ok(false);
         }
@@ -336,11 +335,22 @@ impl Replicator {
     }
 
     /// A copy that was put aside must come back: what was proved about the device no longer counts.
-    fn note_quarantine(&self, name: &str, count: u64) {
+    fn note_losses(&self, name: &str, losses: u64) {
         let mut memory = self.0.memory.lock().unwrap_or_else(PoisonError::into_inner);
-        if memory.quarantined.insert(name.to_owned(), count) != Some(count) {
+        if memory.losses.insert(name.to_owned(), losses) != Some(losses) {
             memory.proofs.retain(|(device, _, _), _| device != name);
         }
+    }
+
+    /// Whether a local device lost copies to quarantine since the last round looked at it.
+    pub fn has_losses(&self) -> bool {
+        let memory = self.0.memory.lock().unwrap_or_else(PoisonError::into_inner);
+        self.0.devices.iter_all().any(|(name, device)| {
+            memory
+                .losses
+                .get(&name)
+                .is_some_and(|known| *known != device.losses())
+        })
     }
 
     pub(crate) fn peer(&self, node: &Node) -> Peer {

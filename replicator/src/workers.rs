@@ -42,7 +42,8 @@ pub struct WorkersConfig {
     pub container_sync_interval_ms: u64,
     /// Between two rounds of the auditor. Swift's `interval`.
     pub audit_interval_ms: u64,
-    /// Between two questions to a device that did not answer; when it does, a round begins.
+    /// Between two questions to a device that did not answer; when it does, a round begins. So it does when copies
+    /// were put aside here since the last one.
     pub probe_interval_ms: u64,
 }
 
@@ -256,10 +257,14 @@ impl Workers {
         }
     }
 
-    /// What a device missed while it was away it should have soon after it is back, and so should we.
+    /// What a device missed while it was away it should have soon after it is back, and so should we; and what was
+    /// damaged here should be whole again soon.
     async fn probe(self: Arc<Self>) {
         loop {
             tokio::time::sleep(Duration::from_millis(self.config.probe_interval_ms)).await;
+            if self.set.replicator.has_losses() {
+                self.replicate_soon();
+            }
             let silent = self
                 .unreachable
                 .lock()

@@ -295,11 +295,21 @@ fn a_flipped_bit_is_found_put_aside_and_can_be_brought_back() {
         let device = open(folder.path());
         run(async {
             let record = device.read_object(POLICY, hash(1)).await.unwrap().unwrap();
+            let losses = device.losses();
+            assert!(device.set_synced(at(50), 7, losses));
             assert!(matches!(
                 read(&device, 1, Some((900, 1200))).await,
                 Err(StorageError::Corrupt(_))
             ));
             assert_eq!(read(&device, 1, None).await, Ok(None));
+            assert_eq!(device.synced_at(), Timestamp::ZERO, "it lacks a copy now");
+            assert!(
+                !device.set_synced(at(51), 7, losses),
+                "a pass from before does not know of it"
+            );
+            assert_eq!(device.synced_at(), Timestamp::ZERO);
+            assert!(device.set_synced(at(52), 8, device.losses()));
+            assert_eq!((device.synced_at(), device.synced_rings()), (at(52), 8));
             assert_eq!(read(&device, 2, None).await.unwrap().unwrap(), body(100, 3));
             assert_ne!(device.digests(Space::Objects(POLICY)).await.unwrap(), before);
             let mut writer = device.begin_body(None).await.unwrap();

@@ -97,7 +97,8 @@ async fn many_due_at_once_go_in_one_pass() {
             .put_expiring(&[0], &name, b"", at(1), Some(at(100 + number % 7).secs()))
             .await;
     }
-    cluster.device(0).set_synced_at(at(900));
+    let device = cluster.device(0);
+    assert!(device.set_synced(at(900), 0, device.losses()));
     assert_eq!(cluster.nodes[0].expirer.pass().await.expired, 2_500);
     assert_eq!(cluster.device(0).stats().await.unwrap().tombstones, 2_500);
     assert!(

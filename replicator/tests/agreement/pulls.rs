@@ -155,6 +155,7 @@ async fn a_quarantined_copy_comes_back() {
     let read = cluster.body(primaries[0], "rot").await;
     assert!(matches!(read, Err(StorageError::Corrupt(_))), "{read:?}");
     assert_eq!(cluster.body(primaries[0], "rot").await.unwrap(), None);
+    assert_eq!(cluster.device(primaries[0]).synced_at(), Timestamp::ZERO);
     let report = cluster.pass(primaries[0]).await;
     assert_eq!((report.pulled, report.complete), (1, true), "{report:?}");
     assert_eq!(

@@ -46,7 +46,15 @@ fn commit(shared: &Arc<Shared>, state: &mut CommitState, operations: Vec<Operati
         .into_iter()
         .map(|operation| (operation.decide)(&mut batch))
         .collect();
+    let loses = !batch.effects.quarantine.is_empty();
+    if loses {
+        // Before the first reader can miss the copy.
+        shared.synced.lose();
+    }
     let (written, mut effects) = batch.write(sync);
+    if loses {
+        shared.synced.lose();
+    }
     if let Err(error) = &written {
         tracing::error!(device = shared.name(), %error, "a batch was not written");
     }

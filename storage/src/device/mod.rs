@@ -12,6 +12,7 @@ mod list;
 mod objects;
 mod open;
 mod space_guard;
+mod synced;
 mod syncs;
 
 use crate::body::files::Files;
@@ -21,12 +22,12 @@ use crate::error::OpenError;
 use crate::index::Index;
 use crate::pool::Pool;
 use expiry::ExpiryFloor;
-use martlet_protocol::timestamp::Timestamp;
 use space_guard::SpaceGuard;
 use std::path::Path;
-use std::sync::atomic::{AtomicBool, AtomicI64, AtomicU64, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicI64, AtomicU64};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::thread::JoinHandle;
+use synced::Synced;
 
 /// An open device. Clones share it.
 #[derive(Clone, Debug)]
@@ -47,15 +48,12 @@ pub(crate) struct Shared {
     pub(crate) bytes: AtomicI64,
     pub(crate) expiry_floor: ExpiryFloor,
     space: SpaceGuard,
-    /// Raw form of the moment set by `set_synced_at`.
-    synced_at: AtomicU64,
+    pub(crate) synced: Synced,
     /// Raw form of the newest deletion that was forgotten here.
     pub(crate) reclaimed: AtomicU64,
     /// Raw form of the moment up to which every deletion was learnt of.
     pub(crate) caught_up: AtomicU64,
     pub(crate) in_doubt: AtomicBool,
-    /// What `set_synced_rings` was told.
-    synced_rings: AtomicU64,
     /// Taken by the first close: the committer, then the workers.
     threads: Mutex<Option<Threads>>,
 }
@@ -105,28 +103,6 @@ impl Device {
         if closing.await.is_err() {
             tracing::error!(device = self.name(), "closing the device failed");
         }
-    }
-
-    /// The start of the last replication pass after which this device had all that was acknowledged before; `ZERO`
-    /// since the process started until there was one. Kept in memory only.
-    pub fn synced_at(&self) -> Timestamp {
-        Timestamp::from_raw(self.shared.synced_at.load(Ordering::Acquire))
-    }
-
-    /// The fingerprint of the rings that the pass of [`Device::synced_at`] followed; 0 until there was one.
-    pub fn synced_rings(&self) -> u64 {
-        self.shared.synced_rings.load(Ordering::Acquire)
-    }
-
-    /// Tells the device which rings the pass followed that [`Device::set_synced_at`] is told of next.
-    pub fn set_synced_rings(&self, fingerprint: u64) {
-        self.shared.synced_rings.store(fingerprint, Ordering::Release);
-    }
-
-    /// Tells the device that a replication pass begun at this moment was complete. `ZERO`: it may lack something.
-    pub fn set_synced_at(&self, at: Timestamp) {
-        self.shared.synced_at.store(at.raw(), Ordering::Release);
-        self.set_caught_up(at);
     }
 }
 

@@ -2,6 +2,7 @@
 
 use super::expiry::ExpiryFloor;
 use super::space_guard::SpaceGuard;
+use super::synced::Synced;
 use super::{Shared, Threads};
 use crate::body::file::Footer;
 use crate::body::files::Files;
@@ -94,11 +95,10 @@ pub(super) fn open(config: DeviceConfig) -> Result<Arc<Shared>, OpenError> {
         tombstones: AtomicI64::new(counters.tombstones),
         bytes: AtomicI64::new(counters.bytes),
         expiry_floor: ExpiryFloor::new(),
-        synced_at: AtomicU64::new(0),
+        synced: Synced::default(),
         reclaimed: AtomicU64::new(reclaimed.raw()),
         caught_up: AtomicU64::new(caught_up.raw()),
         in_doubt: AtomicBool::new(false),
-        synced_rings: AtomicU64::new(0),
         threads: Mutex::new(None),
     });
     let of_committer = shared.clone();
