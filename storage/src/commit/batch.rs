@@ -71,6 +71,8 @@ pub(crate) struct Effects {
     /// Body files that are not named any more.
     pub(crate) unlink: Vec<FileId>,
     pub(crate) quarantine: Vec<(QuarantinedBody, QuarantineNote)>,
+    /// Some of `quarantine` is damage, so that the device lacks what it should have; not only what nobody should have.
+    pub(crate) is_loss: bool,
     /// The earliest second at which something new expires.
     pub(crate) earliest_expiry: Option<u64>,
     /// The newest deletion that was forgotten.

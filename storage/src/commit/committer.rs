@@ -46,7 +46,7 @@ fn commit(shared: &Arc<Shared>, state: &mut CommitState, operations: Vec<Operati
         .into_iter()
         .map(|operation| (operation.decide)(&mut batch))
         .collect();
-    let loses = !batch.effects.quarantine.is_empty();
+    let loses = batch.effects.is_loss;
     if loses {
         // Before the first reader can miss the copy.
         shared.synced.lose();

@@ -45,6 +45,7 @@ impl Batch<'_> {
         }
         let note = note_of(&old, reason);
         self.replace_object(at, Some(old), None, None);
+        self.effects.is_loss = true;
         self.effects.quarantine.push((aside, note));
         Ok(true)
     }
@@ -113,6 +114,7 @@ impl Batch<'_> {
             timestamp: Timestamp::ZERO.internal(),
             reason: "the record cannot be read".into(),
         };
+        self.effects.is_loss = true;
         self.effects
             .quarantine
             .push((QuarantinedBody::Bytes(value), note));

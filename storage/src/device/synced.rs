@@ -1,4 +1,4 @@
-//! Up to when a device has all that was acknowledged. A copy that is put aside ends that at once: until a replication
+//! Up to when a device has all that was acknowledged. A copy that is found damaged ends that at once: until a replication
 //! pass begun after it, the device must not say of an object that it never was.
 
 use crate::device::Device;
@@ -13,12 +13,12 @@ pub(crate) struct Synced {
     at: AtomicU64,
     /// The fingerprint of the rings that the pass followed.
     rings: AtomicU64,
-    /// Goes up when copies begin to leave the index for quarantine, and again when they are gone. Odd: between the two.
+    /// Goes up when damaged copies begin to leave the index, and again when they are gone. Odd: between the two.
     losses: Mutex<u64>,
 }
 
 impl Synced {
-    /// Copies are about to leave the index, or have just left it.
+    /// Damaged copies are about to leave the index, or have just left it.
     pub(crate) fn lose(&self) {
         let mut losses = self.losses.lock().unwrap_or_else(PoisonError::into_inner);
         *losses += 1;
@@ -42,7 +42,7 @@ impl Synced {
 
 impl Device {
     /// The start of the last replication pass after which this device had all that was acknowledged before; `ZERO`
-    /// since the process started until there was one, and since a copy was put aside. Kept in memory only.
+    /// since the process started until there was one, and since a copy was found damaged. Kept in memory only.
     pub fn synced_at(&self) -> Timestamp {
         Timestamp::from_raw(self.shared.synced.at.load(Ordering::Acquire))
     }
@@ -52,14 +52,14 @@ impl Device {
         self.shared.synced.rings.load(Ordering::Acquire)
     }
 
-    /// Counts what was put aside since the device was opened. A pass asks before it looks at anything, and hands the
+    /// Counts what was found damaged since the device was opened. A pass asks before it looks at anything, and hands the
     /// number to [`Device::set_synced`]. Not the number of copies: only whether it changed means something.
     pub fn losses(&self) -> u64 {
         self.shared.synced.losses()
     }
 
     /// Tells the device that a replication pass over these rings, begun at this moment, was complete. `false`: copies
-    /// were put aside since [`Device::losses`] told that number, and the pass may not have brought them back.
+    /// were lost since [`Device::losses`] told that number, and the pass may not have brought them back.
     pub fn set_synced(&self, at: Timestamp, rings: u64, losses: u64) -> bool {
         let held = self.shared.synced.set(at, rings, losses);
         if held {
