@@ -33,6 +33,9 @@ pub struct KeystoneUser {
     /// Those of the service token that came with it, lower case.
     #[serde(default)]
     pub service_roles: Vec<String>,
+    /// The project of that service token.
+    #[serde(default)]
+    pub service_project: Option<KeystoneProject>,
 }
 
 /// A project of Keystone, with which an account goes.

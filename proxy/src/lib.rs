@@ -11,6 +11,7 @@ pub mod grant;
 pub mod keystone;
 pub mod pipeline;
 pub mod steps;
+mod tls;
 
 pub use crate::config::ProxyConfig;
 pub use crate::core::{Core, CoreConfig};
@@ -148,11 +149,18 @@ impl Proxy {
         Ok(Arc::new(Proxy { edge: Arc::new(edge) }))
     }
 
-    /// Hangs the S3 door in: requests signed the S3 way go to it. The first door stays.
+    /// Hangs the S3 door in: requests signed the S3 way go to it. The first door stays. Within a runtime.
     pub fn set_s3(&self, door: S3Door) {
         if self.edge.s3.set(door).is_err() {
             tracing::warn!("a second S3 door was offered and left outside");
+            return;
         }
+        let edge = self.edge.clone();
+        self.edge.tasks.spawn("first question to Keystone", async move {
+            if let Some(keystone) = &edge.keystone {
+                keystone.try_out_s3().await;
+            }
+        });
     }
 
     /// The pipeline after authentication, for requests that a door of our own has proved: the user is in the request's

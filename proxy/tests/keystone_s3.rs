@@ -153,5 +153,29 @@ async fn a_hidden_secret_has_keystone_check_each_signature() {
         assert_eq!(found, "demo:ann AUTH_demo-id hidden");
     }
     assert_eq!(cloud.find("access1", "guess", 4).await, "refused");
-    assert_eq!(cloud.keystone.asked("s3token"), 4);
+    // For the secret it is asked once a minute: the answer will not be another soon.
+    assert_eq!(cloud.asked(), (4, 1));
+    cloud.clock.advance_secs(60);
+    assert_eq!(
+        cloud.find("access1", "secret1", 5).await,
+        "demo:ann AUTH_demo-id hidden"
+    );
+    assert_eq!(cloud.asked(), (5, 2));
+}
+
+#[tokio::test]
+async fn the_very_same_request_is_asked_about_once_although_the_secret_is_hidden() {
+    let cloud = Cloud::start().await;
+    cloud.keystone.hide_secrets();
+    for _ in 0..10 {
+        assert_eq!(
+            cloud.find("access1", "secret1", 1).await,
+            "demo:ann AUTH_demo-id hidden"
+        );
+    }
+    assert_eq!(cloud.asked().0, 1);
+    assert_eq!(cloud.find("access1", "guess", 1).await, "refused");
+    cloud.keystone.revoke_credential("access1");
+    cloud.clock.advance_secs(60);
+    assert_eq!(cloud.find("access1", "secret1", 1).await, "refused");
 }

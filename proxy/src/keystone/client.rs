@@ -1,20 +1,16 @@
 //! Speaks HTTP to whichever Keystone answers: each address in turn, with bounds on time and on how much is asked at once.
 
 use super::config::{AuthTokenConfig, AuthUrl};
+use crate::tls::Trust;
 use bytes::Bytes;
 use http::header::{ACCEPT, CONTENT_TYPE, HeaderMap, HeaderValue, USER_AGENT};
 use http::{Method, StatusCode};
 use http_body_util::{BodyExt, Full, Limited};
-use hyper_rustls::{ConfigBuilderExt, HttpsConnector, HttpsConnectorBuilder};
+use hyper_rustls::{HttpsConnector, HttpsConnectorBuilder};
 use hyper_util::client::legacy;
 use hyper_util::client::legacy::connect::HttpConnector;
 use hyper_util::rt::{TokioExecutor, TokioTimer};
-use rustls::RootCertStore;
-use rustls::pki_types::CertificateDer;
-use rustls::pki_types::pem::PemObject;
 use std::fmt;
-use std::path::Path;
-use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
 use tokio::sync::Semaphore;
@@ -189,37 +185,19 @@ fn told_error(error: legacy::Error) -> String {
 }
 
 fn tls(config: &AuthTokenConfig) -> Result<rustls::ClientConfig, String> {
-    let provider = Arc::new(rustls::crypto::ring::default_provider());
-    let builder = rustls::ClientConfig::builder_with_provider(provider)
-        .with_safe_default_protocol_versions()
-        .map_err(|error| format!("authtoken: TLS: {error}"))?;
-    if let Some(path) = &config.cafile {
-        return Ok(builder.with_root_certificates(roots(path)?).with_no_client_auth());
+    if config.insecure {
+        tracing::warn!(
+            "authtoken: insecure is on: whoever puts himself between this proxy and Keystone is believed"
+        );
     }
-    let is_wanted = config
-        .auth_url
-        .iter()
-        .any(|url| url.as_str().starts_with("https:"));
-    if !is_wanted {
-        return Ok(builder
-            .with_root_certificates(RootCertStore::empty())
-            .with_no_client_auth());
-    }
-    let builder = builder
-        .with_native_roots()
-        .map_err(|error| format!("authtoken: the system's certificates: {error}; set cafile"))?;
-    Ok(builder.with_no_client_auth())
-}
-
-fn roots(path: &Path) -> Result<RootCertStore, String> {
-    let fail = |error: &dyn fmt::Display| format!("authtoken: cafile {}: {error}", path.display());
-    let mut roots = RootCertStore::empty();
-    for certificate in CertificateDer::pem_file_iter(path).map_err(|error| fail(&error))? {
-        let certificate = certificate.map_err(|error| fail(&error))?;
-        roots.add(certificate).map_err(|error| fail(&error))?;
-    }
-    if roots.is_empty() {
-        return Err(fail(&"holds no certificate"));
-    }
-    Ok(roots)
+    let trust = Trust {
+        section: "authtoken",
+        cafile: config.cafile.as_deref(),
+        insecure: config.insecure,
+        is_wanted: config
+            .auth_url
+            .iter()
+            .any(|url| url.as_str().starts_with("https:")),
+    };
+    trust.client_config()
 }

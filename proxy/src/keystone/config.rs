@@ -17,7 +17,11 @@ pub struct AuthTokenConfig {
     pub username: String,
     pub password: Secret,
     /// The project that the service user's own token is for.
+    #[serde(default)]
     pub project_name: String,
+    /// `all`: its token is for the whole system instead. With the roles `service` and `reader` there it needs no `admin`.
+    #[serde(default)]
+    pub system_scope: Option<String>,
     #[serde(default = "default_domain")]
     pub user_domain_name: String,
     #[serde(default = "default_domain")]
@@ -64,6 +68,9 @@ pub struct AuthTokenConfig {
     /// Certificates that an `https` Keystone is checked with; the system's when left out.
     #[serde(default)]
     pub cafile: Option<PathBuf>,
+    /// An `https` Keystone's certificate is not checked. For trying things out: whoever puts himself between is believed.
+    #[serde(default)]
+    pub insecure: bool,
 }
 
 /// `[proxy.pipeline.s3token]`: S3 with the EC2 credentials of Keystone's users.
@@ -93,6 +100,7 @@ impl AuthTokenConfig {
             username: username.into(),
             password: Secret(password.into()),
             project_name: project_name.into(),
+            system_scope: None,
             user_domain_name: default_domain(),
             project_domain_name: default_domain(),
             user_domain_id: None,
@@ -109,6 +117,7 @@ impl AuthTokenConfig {
             service_token_roles: service_token_roles(),
             service_token_roles_required: false,
             cafile: None,
+            insecure: false,
         }
     }
 
@@ -117,6 +126,16 @@ impl AuthTokenConfig {
     pub fn check(&self) -> Result<(), String> {
         if self.auth_url.is_empty() {
             return Err("authtoken: auth_url names no Keystone".into());
+        }
+        match (self.system_scope.as_deref(), self.project_name.is_empty()) {
+            (None, false) | (Some("all"), true) => {}
+            (None, true) => return Err("authtoken: names neither project_name nor system_scope".into()),
+            (Some("all"), false) => {
+                return Err(
+                    "authtoken: project_name and system_scope cannot both be the service user's".into(),
+                );
+            }
+            (Some(scope), _) => return Err(format!("authtoken: system_scope can be \"all\", not {scope:?}")),
         }
         if !self.memcached_servers.is_empty()
             && self.memcache_secret_key.as_ref().is_none_or(Secret::is_empty)
@@ -301,6 +320,17 @@ mod tests {
         let config = AuthTokenConfig::new(vec!["http://a".parse().unwrap()], "swift", "s3cr3t", "service");
         assert!(!format!("{config:?}").contains("s3cr3t"));
         assert_eq!(config.check(), Ok(()));
+    }
+
+    #[test]
+    fn the_service_user_is_of_a_project_or_of_the_system() {
+        let check = |project: &str, system: Option<&str>| {
+            let mut config = AuthTokenConfig::new(vec!["http://a".parse().unwrap()], "swift", "p", project);
+            config.system_scope = system.map(str::to_owned);
+            config.check().is_ok()
+        };
+        assert!(check("service", None) && check("", Some("all")));
+        assert!(!check("", None) && !check("service", Some("all")) && !check("", Some("some")));
     }
 
     #[test]

@@ -126,6 +126,11 @@ impl Keystone {
         self.s3.find(signed).await
     }
 
+    /// Says in the log what S3 requests would find amiss with the service user.
+    pub async fn try_out_s3(&self) {
+        self.s3.try_out().await;
+    }
+
     fn is_trusted_service(&self, service: &Identity) -> bool {
         service.keystone.as_ref().is_some_and(|user| {
             let wanted = &self.config.service_token_roles;

@@ -18,8 +18,9 @@ use martlet_protocol::percent::quote_segment;
 use moka::future::Cache;
 use serde::Deserialize;
 use serde_json::json;
+use sha2::{Digest, Sha256};
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::time::Duration;
 use tokio::sync::Mutex;
 
@@ -27,6 +28,8 @@ use tokio::sync::Mutex;
 const MAX_ACCESS_BYTES: usize = 256;
 /// How long nobody asks again about a credential after Keystone could not be asked, in seconds.
 const UNAVAILABLE_SECS: u64 = 1;
+/// How long nobody asks for a secret again after the service user was refused one, in seconds.
+const HIDDEN_SECS: u64 = 60;
 
 /// What a request claims.
 #[derive(Clone, Copy, Debug)]
@@ -34,6 +37,21 @@ pub struct Signed<'a> {
     pub access: &'a str,
     pub string_to_sign: &'a [u8],
     pub signature: &'a str,
+}
+
+impl Signed<'_> {
+    fn hash(&self) -> [u8; 32] {
+        let mut hash = Sha256::new();
+        for part in [
+            self.access.as_bytes(),
+            self.string_to_sign,
+            self.signature.as_bytes(),
+        ] {
+            hash.update((part.len() as u64).to_be_bytes());
+            hash.update(part);
+        }
+        hash.finalize().into()
+    }
 }
 
 /// What a credential is worth.
@@ -51,7 +69,8 @@ pub enum S3Verdict {
 
 #[derive(Clone)]
 struct Entry {
-    secret: Secret,
+    /// Left out in what is remembered of one signed request.
+    secret: Option<Secret>,
     identity: Arc<Identity>,
     /// Asked again from this second on.
     until_secs: u64,
@@ -63,6 +82,11 @@ pub struct S3Credentials {
     /// One at a time asks about an access key; inside is the second until which nobody asks again. Wrong signatures are not
     /// remembered: who guesses must not keep the owner out.
     asking: Cache<String, Arc<Mutex<u64>>>,
+    /// What Keystone said of single requests, where it does not show secrets: without the secret only the very same request,
+    /// as that of a presigned URL, can be answered again.
+    repeats: Cache<[u8; 32], Entry>,
+    /// Until this second nobody asks for a secret again.
+    hidden_until_secs: AtomicU64,
     cache_secs: u64,
     asker: Asker,
     has_warned: AtomicBool,
@@ -71,11 +95,11 @@ pub struct S3Credentials {
 impl S3Credentials {
     pub(super) fn new(config: &S3TokenConfig, asker: Asker) -> Self {
         let capacity = config.max_cached_credentials.max(1);
+        let life = Duration::from_secs(config.secret_cache_duration.max(1));
         S3Credentials {
-            entries: Cache::builder()
-                .max_capacity(capacity)
-                .time_to_live(Duration::from_secs(config.secret_cache_duration.max(1)))
-                .build(),
+            entries: Cache::builder().max_capacity(capacity).time_to_live(life).build(),
+            repeats: Cache::builder().max_capacity(capacity).time_to_live(life).build(),
+            hidden_until_secs: AtomicU64::new(0),
             asking: Cache::builder()
                 .max_capacity(capacity)
                 .time_to_idle(Duration::from_secs(60))
@@ -93,6 +117,16 @@ impl S3Credentials {
         }
         if let Some(known) = self.remembered(signed.access).await {
             return known;
+        }
+        if self.are_hidden() {
+            // Each request is asked about anyway: they need not wait for one another.
+            if let Some(known) = self.known(self.repeats.get(&signed.hash()).await) {
+                return known;
+            }
+            return self.ask(signed).await.unwrap_or_else(|problem| {
+                tracing::warn!(%problem, "an S3 request could not be checked");
+                S3Verdict::Unavailable
+            });
         }
         let turn = self
             .asking
@@ -117,11 +151,20 @@ impl S3Credentials {
     }
 
     async fn remembered(&self, access: &str) -> Option<S3Verdict> {
-        let entry = self.entries.get(access).await?;
+        self.known(self.entries.get(access).await)
+    }
+
+    fn known(&self, entry: Option<Entry>) -> Option<S3Verdict> {
+        let entry = entry?;
         (self.asker.clock.now().secs() < entry.until_secs).then_some(S3Verdict::Known {
-            secret: Some(entry.secret),
+            secret: entry.secret,
             identity: entry.identity,
         })
+    }
+
+    /// Whether Keystone has lately refused to show a secret.
+    fn are_hidden(&self) -> bool {
+        self.asker.clock.now().secs() < self.hidden_until_secs.load(Ordering::Relaxed)
     }
 
     async fn ask(&self, signed: Signed<'_>) -> Result<S3Verdict, Unavailable> {
@@ -155,16 +198,20 @@ impl S3Credentials {
         }
         let user_id = info.user.id.clone();
         let identity = Arc::new(rules.identity(info.user));
-        let secret = self.secret(&user_id, signed.access).await?;
-        if let Some(secret) = &secret
-            && self.cache_secs > 0
-        {
+        let secret = match self.are_hidden() {
+            true => None,
+            false => self.secret(&user_id, signed.access).await?,
+        };
+        if self.cache_secs > 0 {
             let entry = Entry {
                 secret: secret.clone(),
                 identity: identity.clone(),
                 until_secs: asked_secs.saturating_add(self.cache_secs),
             };
-            self.entries.insert(signed.access.to_owned(), entry).await;
+            match secret.is_some() {
+                true => self.entries.insert(signed.access.to_owned(), entry).await,
+                false => self.repeats.insert(signed.hash(), entry).await,
+            }
         }
         Ok(S3Verdict::Known { secret, identity })
     }
@@ -198,14 +245,43 @@ impl S3Credentials {
         {
             return Ok(Some(credential.secret));
         }
+        if answer.status == StatusCode::FORBIDDEN {
+            let until_secs = clock.now().secs().saturating_add(HIDDEN_SECS);
+            self.hidden_until_secs.store(until_secs, Ordering::Relaxed);
+        }
+        self.warn_of_hidden_secrets(answer.status);
+        Ok(None)
+    }
+
+    /// Says once, at the start and not in the middle of the night, that the service user may not see secrets. It asks for
+    /// the credentials of a user that is not there, which Keystone judges by the same roles before it looks.
+    pub async fn try_out(&self) {
+        let Asker {
+            client,
+            service,
+            clock,
+            ..
+        } = &self.asker;
+        let path = format!("/users/{}/credentials/OS-EC2", "0".repeat(32));
+        let question = question(Method::GET, path, Bytes::new());
+        match service.ask(client, clock, &question).await {
+            Ok(answer) if answer.status == StatusCode::FORBIDDEN => {
+                self.warn_of_hidden_secrets(answer.status)
+            }
+            Ok(_) => {}
+            Err(problem) => tracing::warn!(%problem, "Keystone cannot be asked yet"),
+        }
+    }
+
+    fn warn_of_hidden_secrets(&self, status: StatusCode) {
         if !self.has_warned.swap(true, Ordering::Relaxed) {
             tracing::warn!(
-                status = %answer.status,
-                "Keystone does not show the secrets of EC2 credentials to the service user: it is asked for each S3 \
-                 request, and signed chunks are refused; give the user a role that may read credentials"
+                %status,
+                "Keystone does not show the secrets of EC2 credentials to the service user: it is asked about each S3 \
+                 request, and uploads with signed chunks are refused. Give the user the role `reader` on the system and set \
+                 system_scope, or the role `admin` in its project; see docs/openstack.md"
             );
         }
-        Ok(None)
     }
 }
 

@@ -166,15 +166,19 @@ fn login(config: &AuthTokenConfig) -> Value {
         Some(id) => json!({"id": id}),
         None => json!({"name": name}),
     };
+    let scope = match config.system_scope {
+        Some(_) => json!({"system": {"all": true}}),
+        None => json!({"project": {
+            "name": config.project_name,
+            "domain": domain(&config.project_domain_id, &config.project_domain_name),
+        }}),
+    };
     json!({"auth": {
         "identity": {"methods": ["password"], "password": {"user": {
             "name": config.username,
             "password": config.password.reveal(),
             "domain": domain(&config.user_domain_id, &config.user_domain_name),
         }}},
-        "scope": {"project": {
-            "name": config.project_name,
-            "domain": domain(&config.project_domain_id, &config.project_domain_name),
-        }},
+        "scope": scope,
     }})
 }

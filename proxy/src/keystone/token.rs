@@ -80,6 +80,7 @@ pub fn parse(body: &[u8]) -> Option<TokenInfo> {
                 .map(|role| role.name.to_lowercase())
                 .collect(),
             service_roles: Vec::new(),
+            service_project: None,
         },
         expires_secs,
     })

@@ -111,13 +111,13 @@ impl Rules {
         }
     }
 
-    /// The same user with the roles of a service token beside.
+    /// The same user with the roles and the project of a service token beside.
     pub fn with_service(&self, identity: &Identity, service: &Identity) -> Identity {
         let mut user = identity.keystone.as_deref().cloned().unwrap_or_default();
-        user.service_roles = service
-            .keystone
-            .as_ref()
-            .map_or_else(Vec::new, |service| service.roles.clone());
+        if let Some(service) = &service.keystone {
+            user.service_roles = service.roles.clone();
+            user.service_project = service.project.clone();
+        }
         self.identity(user)
     }
 

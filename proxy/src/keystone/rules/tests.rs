@@ -15,6 +15,7 @@ fn user(project: Option<&str>, roles: &[&str], service_roles: &[&str]) -> Keysto
         }),
         roles: list(roles),
         service_roles: list(service_roles),
+        service_project: None,
     }
 }
 
