@@ -24,6 +24,8 @@ pub struct ProxyConfig {
     pub authtoken: Option<crate::keystone::AuthTokenConfig>,
     pub keystoneauth: crate::keystone::KeystoneAuthConfig,
     pub s3token: crate::keystone::S3TokenConfig,
+    /// Present: Ceilometer hears of each request.
+    pub ceilometer: Option<crate::ceilometer::CeilometerConfig>,
     pub formpost: crate::steps::formpost::FormPostConfig,
     pub staticweb: crate::steps::staticweb::StaticWebConfig,
     pub cors: CorsConfig,

@@ -4,6 +4,7 @@
 //! steps have had their say. The proxy talks to storage nodes only through `martlet-node-client`.
 
 pub mod acl;
+pub mod ceilometer;
 pub mod config;
 pub mod context;
 pub mod core;
@@ -17,6 +18,7 @@ pub use crate::config::ProxyConfig;
 pub use crate::core::{Core, CoreConfig};
 pub use crate::steps::tempauth::users::Users;
 
+use crate::ceilometer::Notifier;
 use crate::keystone::Keystone;
 use crate::pipeline::Next;
 use crate::steps::tempauth::tokens::Tokens;
@@ -46,6 +48,8 @@ pub struct Edge {
     pub tokens: Tokens,
     /// Present when Keystone is on.
     pub keystone: Option<Keystone>,
+    /// Present when Ceilometer is to hear of requests.
+    pub ceilometer: Option<Notifier>,
     pub policies: Policies,
     pub clock: Clock,
     /// What steps do after their answer, such as deleting the parts of a replaced large object.
@@ -80,8 +84,10 @@ impl Edge {
 impl Proxy {
     /// `rings` may be swapped while requests run; each request works with the set it began with.
     ///
+    /// Within a runtime, where notifications are sent from.
+    ///
     /// # Errors
-    /// A sentence for the operator when the settings of Keystone cannot work.
+    /// A sentence for the operator when the settings of Keystone or of the message broker cannot work.
     pub fn new(
         config: ProxyConfig,
         rings: Arc<ArcSwap<RingSet>>,
@@ -99,6 +105,11 @@ impl Proxy {
             )?),
             None => None,
         };
+        let tasks = Tasks::new();
+        let ceilometer = config.ceilometer.as_ref().map(Notifier::new).transpose()?;
+        if let Some(notifier) = &ceilometer {
+            notifier.start(&tasks);
+        }
         let users = Arc::new(Users::new(&config.tempauth));
         let tokens = Tokens::new(
             users.token_prefix(),
@@ -139,9 +150,10 @@ impl Proxy {
             users,
             tokens,
             keystone,
+            ceilometer,
             policies,
             clock,
-            tasks: Tasks::new(),
+            tasks,
             limiter: Default::default(),
             without_parts,
             s3,
@@ -181,8 +193,12 @@ impl Proxy {
         self.edge.keystone.as_ref()
     }
 
-    /// Waits, at most so long each, for writes and clean-up that still run behind answers already given.
+    /// Waits, at most so long each, for writes and clean-up that still run behind answers already given, and for
+    /// notifications that have not been sent.
     pub async fn drain(&self, timeout: Duration) {
+        if let Some(notifier) = &self.edge.ceilometer {
+            notifier.close();
+        }
         self.edge.core.tasks().join_all(timeout).await;
         self.edge.tasks.join_all(timeout).await;
     }

@@ -75,6 +75,8 @@ pub static PIPELINE: &[Step] = &[
     step!("formpost", steps::formpost::run, when steps::formpost::concerns),
     // Shows a container as a web site, to visitors without a user; what it reads passes all below as the visitor's own.
     step!("staticweb", steps::staticweb::run, when steps::staticweb::concerns),
+    // One notification for each request of a client, with all its bytes: behind every door, above large objects.
+    step!("ceilometer", steps::ceilometer::run, when steps::ceilometer::concerns),
     // A browser reads an answer, refusals too, only with these headers; preflights carry no token.
     step!("cors", steps::cors::run, when steps::cors::concerns),
     // Behind every door.
@@ -100,7 +102,7 @@ pub static PIPELINE: &[Step] = &[
 ];
 
 /// Where the inside enters: requests of the S3 door, whose user its signature has proved.
-const INNER: &str = "cors";
+const INNER: &str = "ceilometer";
 
 /// The rest of the pipeline, as seen from a step.
 #[derive(Clone)]
@@ -174,7 +176,8 @@ mod tests {
             ("tempauth", INNER),
             ("bulk", "ratelimit"),
             ("ratelimit", "tempauth"),
-            (INNER, "read_only"),
+            (INNER, "cors"),
+            ("cors", "read_only"),
             ("read_only", "copy"),
             ("copy", "container_quotas"),
             ("account_quotas", "slo"),
@@ -206,6 +209,7 @@ mod tests {
             ("ratelimit", room(steps::ratelimit::run)),
             ("tempauth", room(steps::tempauth::run)),
             ("authtoken", room(steps::authtoken::run)),
+            ("ceilometer", room(steps::ceilometer::run)),
             ("slo", room(steps::slo::run)),
             ("dlo", room(steps::dlo::run)),
             ("versioned_writes", room(steps::versioned_writes::run)),

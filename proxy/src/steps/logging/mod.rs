@@ -6,6 +6,7 @@
 mod hidden;
 mod template;
 
+use super::counted::{Count, counted};
 use crate::Edge;
 use crate::context::{Context, context};
 use crate::pipeline::Next;
@@ -19,7 +20,6 @@ use martlet_service::{Body, BodyError, Peer, Request, Response, headers};
 use serde::{Deserialize, Serialize};
 use std::pin::Pin;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU64, Ordering};
 use std::task::{Context as TaskContext, Poll, ready};
 use std::time::{Duration, Instant};
 use template::{Facts, Template};
@@ -70,7 +70,7 @@ pub async fn run(request: Request, next: Next) -> Response {
     let Some(context) = context(&request).cloned() else {
         return next.run(request).await;
     };
-    let received = Arc::new(AtomicU64::new(0));
+    let received = Count::default();
     let edge = next.edge().clone();
     let in_swifts_form = match edge.config.proxy_logging.log_format {
         LogFormat::Structured => None,
@@ -96,10 +96,7 @@ pub async fn run(request: Request, next: Next) -> Response {
     };
     let request = request.map(|body| match body.content_length() {
         Some(0) => body,
-        _ => Body::boxed(Received {
-            inner: body,
-            bytes: received,
-        }),
+        _ => counted(body, &received, ()),
     });
     let response = next.run(request).await;
     line.status = response.status();
@@ -236,7 +233,7 @@ struct Line {
     referer: Option<String>,
     is_s3: bool,
     status: StatusCode,
-    received: Arc<AtomicU64>,
+    received: Count,
     sent: u64,
     is_whole: bool,
 }
@@ -245,7 +242,7 @@ impl Drop for Line {
     fn drop(&mut self) {
         // 499 in the log: the client did not stay for the whole answer.
         let status = if self.is_whole { self.status.as_u16() } else { 499 };
-        let received = self.received.load(Ordering::Relaxed);
+        let received = self.received.bytes();
         let duration = self.context.started().elapsed();
         let form = self.in_swifts_form.take();
         let line = RequestLine {
@@ -319,36 +316,6 @@ impl Line {
         };
         let line = config.log_msg_template.line(&facts, &anonymizer);
         tracing::info!(target: "martlet::request", "{line}");
-    }
-}
-
-/// Counts what the client sends.
-struct Received {
-    inner: Body,
-    bytes: Arc<AtomicU64>,
-}
-
-impl HttpBody for Received {
-    type Data = Bytes;
-    type Error = BodyError;
-
-    fn poll_frame(
-        mut self: Pin<&mut Self>,
-        cx: &mut TaskContext<'_>,
-    ) -> Poll<Option<Result<Frame<Bytes>, BodyError>>> {
-        let frame = ready!(Pin::new(&mut self.inner).poll_frame(cx));
-        if let Some(data) = frame.as_ref().and_then(|frame| frame.as_ref().ok()?.data_ref()) {
-            self.bytes.fetch_add(data.len() as u64, Ordering::Relaxed);
-        }
-        Poll::Ready(frame)
-    }
-
-    fn is_end_stream(&self) -> bool {
-        self.inner.is_end_stream()
-    }
-
-    fn size_hint(&self) -> SizeHint {
-        self.inner.size_hint()
     }
 }
 
