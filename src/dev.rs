@@ -14,7 +14,7 @@ use layout::Layout;
 use martlet_node_client::{NodeClient, NodeClientConfig};
 use martlet_replicator::Rings;
 use martlet_service::logging::LogOptions;
-use martlet_service::{Clock, Shutdown, metrics, serve};
+use martlet_service::{Clock, Shutdown, metrics};
 use std::error::Error;
 use std::net::SocketAddr;
 use std::num::NonZeroUsize;
@@ -70,8 +70,8 @@ pub async fn run(options: DevOptions) -> Result<(), Box<dyn Error>> {
     let serve_options = proxy_role::listener(role, &mut watched)?;
     let interval = Duration::from_secs(layout.proxy.cluster.ring_check_interval.max(1));
     let watching_files = tokio::spawn(watched.run(interval, false, shutdown.clone()));
-    let handler = proxy_role::build(&layout.proxy, role, rings, &client, &clock)?;
-    let serving = tokio::spawn(serve(listener, handler, serve_options, shutdown));
+    let front = proxy_role::build(&layout.proxy, role, rings, &client, &clock)?;
+    let serving = tokio::spawn(front.serve(listener, serve_options, shutdown));
     print_welcome(address, &data, &options);
 
     end_asked_for(false).await?;

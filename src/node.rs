@@ -59,8 +59,8 @@ pub async fn run(options: &NodeOptions) -> Result<(), Box<dyn Error>> {
         Some(proxy) => {
             let options = proxy_role::listener(proxy, &mut watched)?;
             let listener = TcpListener::bind(proxy.bind).await?;
-            let handler = proxy_role::build(&config, proxy, rings.clone(), &client, &clock)?;
-            Some(tokio::spawn(serve(listener, handler, options, shutdown.clone())))
+            let front = proxy_role::build(&config, proxy, rings.clone(), &client, &clock)?;
+            Some(tokio::spawn(front.serve(listener, options, shutdown.clone())))
         }
         None => None,
     };

@@ -10,10 +10,13 @@ use martlet_replicator::Rings;
 use martlet_s3_shim::signature::Claim;
 use martlet_s3_shim::{Credential, Credentials, Lookup, S3};
 use martlet_service::{
-    Bounded, Bounds, BoxFuture, Clock, Handler, Request, Response, ServeOptions, metrics, respond,
+    Bounded, Bounds, BoxFuture, Clock, Handler, Request, Response, ServeOptions, Shutdown, metrics, respond,
+    serve,
 };
 use std::error::Error;
 use std::sync::Arc;
+use std::time::Duration;
+use tokio::net::TcpListener;
 
 /// How the clients' port is served; its certificate is watched.
 pub fn listener(role: &ProxyRoleConfig, watched: &mut Watched) -> Result<ServeOptions, Box<dyn Error>> {
@@ -28,14 +31,31 @@ pub fn listener(role: &ProxyRoleConfig, watched: &mut Watched) -> Result<ServeOp
     })
 }
 
-/// Builds what answers clients.
+/// How long writes that run behind answers, and notifications, may take at the end.
+const DRAIN: Duration = Duration::from_secs(5);
+
+/// What answers clients, and the proxy behind it.
+pub struct Front {
+    handler: Arc<dyn Handler>,
+    proxy: Arc<Proxy>,
+}
+
+impl Front {
+    /// Answers until the end is asked for, and then ends what was begun.
+    pub async fn serve(self, listener: TcpListener, options: ServeOptions, shutdown: Shutdown) {
+        serve(listener, self.handler, options, shutdown).await;
+        self.proxy.drain(DRAIN).await;
+    }
+}
+
+/// Builds what answers clients. Within a runtime.
 pub fn build(
     config: &NodeConfig,
     role: &ProxyRoleConfig,
     rings: Rings,
     client: &NodeClient,
     clock: &Clock,
-) -> Result<Arc<dyn Handler>, Box<dyn Error>> {
+) -> Result<Front, Box<dyn Error>> {
     let proxy = Proxy::new(
         role.pipeline.clone(),
         rings,
@@ -60,12 +80,12 @@ pub fn build(
         waiting: role.max_waiting_requests,
         max_wait_ms: role.max_wait_ms,
     };
-    let bounded = Bounded::new(proxy, &bounds, is_healthcheck);
-    Ok(if role.expose_metrics {
-        Arc::new(WithMetrics(bounded))
-    } else {
-        bounded
-    })
+    let bounded = Bounded::new(proxy.clone(), &bounds, is_healthcheck);
+    let handler: Arc<dyn Handler> = match role.expose_metrics {
+        true => Arc::new(WithMetrics(bounded)),
+        false => bounded,
+    };
+    Ok(Front { handler, proxy })
 }
 
 /// S3 keys are tempauth's users (access key `account:user`, secret the user's key), and the EC2 credentials of Keystone's.
