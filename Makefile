@@ -29,10 +29,11 @@ conformance-swift: build deps-test ## CONFORMANCE="--only test/functional/test_s
 	@echo "Swift's functional suite, a process for each storage node:"
 	@$(CACHE)/conformance/bin/python tests/conformance/swift.py --martlet $(MARTLET) --cache $(CACHE) --processes $(CONFORMANCE)
 
-# Real Keystone, Glance and Cinder's backup drivers, on a cluster that stands in their catalogue as `object-store`.
+# Real Keystone, Glance, Horizon, Heat's engine, Cinder's backup drivers and RabbitMQ, on a cluster that stands in their catalogue as `object-store`.
 OPENSTACK := $(CACHE)/openstack
 test-openstack: build deps-openstack ## STORIES="-k glance" for a part
-	@cd tests/openstack && $(OPENSTACK)/clients/bin/python -m pytest --martlet=$(MARTLET) --services=$(OPENSTACK)/services $(STORIES)
+	@cd tests/openstack && $(OPENSTACK)/clients/bin/python -m pytest --martlet=$(MARTLET) \
+		--services=$(OPENSTACK)/services --heat=$(OPENSTACK)/heat --horizon=$(OPENSTACK)/horizon $(STORIES)
 
 lint: deps
 	cargo fmt --all --check

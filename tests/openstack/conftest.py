@@ -1,12 +1,13 @@
 """The stories of Martlet in an OpenStack cloud. `make test-openstack` runs them; `tools/deps openstack` lays out the
 environments they need.
 
-    pytest --martlet BINARY --services ENVIRONMENT [-k WORDS]
+    pytest --martlet BINARY --services ENVIRONMENT --heat ENVIRONMENT --horizon ENVIRONMENT [-k WORDS]
 
-Keystone, Glance and the Cinder backup drivers are the real ones of the services' environment; all run on loopback, on free
-ports, below one temporary folder that is removed at the end, or kept with `--keep FOLDER`. With `--object-store URL` the
-stories run against an object store that is already there, for instance OpenStack Swift, whose Keystone is then started on
-`--keystone-port`: this is how the pinned statuses were found.
+Keystone, Glance, the Cinder backup drivers and ceilometermiddleware are the real ones of the services' environment, Heat and
+Horizon those of their own; RabbitMQ and memcached are the system's. All run on loopback, on free ports, below one temporary folder that
+is removed at the end, or kept with `--keep FOLDER`. With `--object-store URL` the stories run against an object store that is
+already there, for instance OpenStack Swift, whose Keystone is then started on `--keystone-port`: this is how the pinned
+statuses were found.
 """
 
 import pathlib
@@ -17,6 +18,7 @@ import tempfile
 import pytest
 
 from cloud.cast import Cast
+from cloud.certificates import Authority
 from cloud.keystone import Keystone
 from cloud.martlet import Deployed, Martlet, Proxy
 
@@ -27,6 +29,8 @@ resource.setrlimit(resource.RLIMIT_NOFILE, (min(8192, resource.getrlimit(resourc
 def pytest_addoption(parser):
     parser.addoption("--martlet", help="the binary")
     parser.addoption("--services", required=True, type=pathlib.Path, help="the environment with Keystone, Glance, Cinder")
+    parser.addoption("--horizon", required=True, type=pathlib.Path, help="the environment with Horizon")
+    parser.addoption("--heat", required=True, type=pathlib.Path, help="the environment with Heat")
     parser.addoption("--keep", type=pathlib.Path, help="a folder for all data and logs, which stays")
     parser.addoption("--object-store", help="use the one at this URL in place of Martlet")
     parser.addoption("--keystone-port", type=int, default=0)
@@ -96,6 +100,13 @@ def start_proxy(request, folder, keystone, cast, store):
     yield start
     for proxy in started:
         proxy.stop()
+
+
+@pytest.fixture(scope="session")
+def certificates(folder):
+    """Certificates of an authority that no system knows: `certificates("keystone")`, all for 127.0.0.1."""
+    authority = Authority(folder / "certificates")
+    return authority.certificate
 
 
 @pytest.fixture(scope="session")

@@ -15,6 +15,8 @@ from cloud.processes import wait_until
 from cloud.s3 import Signer, client_of, hashed
 
 MIB = 1 << 20
+# What the log says when the service user may not read EC2 secrets.
+HIDDEN = "Keystone does not show the secrets"
 STREAMING = "STREAMING-AWS4-HMAC-SHA256-PAYLOAD"
 
 
@@ -144,6 +146,43 @@ def test_ten_thousand_gets_ask_keystone_once(martlet_only, store, cast, keystone
     assert seen == {(200, b"content")}
     # One question about the signature, and one about the secret by which all others are checked.
     assert keystone.s3_questions(since) <= 2
+
+
+def test_a_service_user_of_the_system_needs_no_admin(keystone, cast, start_proxy):
+    """With `service` and `reader` on the system it may check tokens and read secrets, and nothing else."""
+    name = f"system-{uuid.uuid4().hex[:8]}"
+    cast.add(name)
+    keystone.grant_on_system(cast.users[name], "service", "reader")
+    martlet = start_proxy(authtoken={"username": name, "project_name": None, "system_scope": "all"})
+    token = {"X-Auth-Token": cast.token("alice", "demo")}
+    assert requests.get(f"{martlet.url}/v1/AUTH_{cast.projects['demo']}", headers=token).ok
+    access, secret = cast.ec2("alice", "demo")
+    s3 = client_of(martlet.url, access, secret)
+    since = len(keystone.service.asked())
+    for _ in range(20):
+        s3.list_buckets()
+    assert keystone.s3_questions(since) == 2
+    assert HIDDEN not in martlet.log.read_text()
+
+
+def test_a_service_user_that_may_not_read_secrets(keystone, cast, start_proxy):
+    """The log says so before anybody is served; S3 works on, and Keystone is asked about all but the very same requests."""
+    name = f"poor-{uuid.uuid4().hex[:8]}"
+    cast.add(name, service=["service"])
+    martlet = start_proxy(authtoken={"username": name})
+    wait_until(lambda: HIDDEN in martlet.log.read_text(), "the log warns")
+    s3 = client_of(martlet.url, *cast.ec2("alice", "demo"))
+    bucket = f"hidden-{uuid.uuid4().hex[:8]}"
+    s3.create_bucket(Bucket=bucket)
+    s3.put_object(Bucket=bucket, Key="key", Body=b"content")
+    url = s3.generate_presigned_url("get_object", Params={"Bucket": bucket, "Key": "key"})
+    since = len(keystone.service.asked())
+    assert {requests.get(url).content for _ in range(20)} == {b"content"}
+    assert keystone.s3_questions(since) == 1
+    for number in range(5):
+        s3.put_object(Bucket=bucket, Key=f"key-{number}", Body=b"content")
+    assert keystone.s3_questions(since) == 6
+    assert martlet.log.read_text().count(HIDDEN) == 1
 
 
 def test_a_deleted_credential_is_noticed(keystone, cast, start_proxy):

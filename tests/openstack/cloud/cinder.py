@@ -1,12 +1,10 @@
 """The Cinder backup drivers in a process of the services' environment, and the volumes they back up."""
 
 import hashlib
-import json
 import os
 import pathlib
-import subprocess
 
-from cloud.processes import end, service_environment
+from cloud.program import Program
 
 PROGRAM = pathlib.Path(__file__).resolve().parent.parent / "cinder_backup.py"
 
@@ -43,31 +41,8 @@ class CinderBackup:
         self.cast, self.store = cast, store
         config = folder / "cinder.conf"
         config.write_text(CONFIG.format(folder=folder, keystone=keystone.url, password=cast.password))
-        self.log = open(folder / "cinder.log", "w")
-        self.process = subprocess.Popen(
-            [services / "bin/python", PROGRAM, config],
-            stdin=subprocess.PIPE,
-            stdout=subprocess.PIPE,
-            stderr=self.log,
-            text=True,
-            env=service_environment(),
-            start_new_session=True,
-        )
-        self.answer()
-
-    def answer(self):
-        line = self.process.stdout.readline()
-        if not line:
-            raise RuntimeError(f"the drivers ended: {pathlib.Path(self.log.name).read_text()[-3000:]}")
-        answer = json.loads(line)
-        if "error" in answer:
-            raise RuntimeError(answer["error"])
-        return answer["ok"]
-
-    def do(self, what, **order):
-        self.process.stdin.write(json.dumps({"do": what} | {name: plain(value) for name, value in order.items()}) + "\n")
-        self.process.stdin.flush()
-        return self.answer()
+        self.program = Program(services, PROGRAM, [config], folder / "cinder.log")
+        self.do, self.stop = self.program.do, self.program.stop
 
     def open(self, driver, token=None, **options):
         """Chooses the driver and its options for what follows, in alice's name."""
@@ -75,15 +50,6 @@ class CinderBackup:
         token = token or self.cast.token("alice", "demo")
         url = f"{self.store.url}/v1/AUTH_{project}"
         self.do("open", driver=driver, options=options, user=self.cast.users["alice"], project=project, token=token, url=url)
-
-    def stop(self):
-        self.process.stdin.close()
-        end(self.process, "cinder's drivers")
-        self.log.close()
-
-
-def plain(value):
-    return str(value) if isinstance(value, pathlib.Path) else value
 
 
 def make_volume(path, size):

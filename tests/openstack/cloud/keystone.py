@@ -42,13 +42,14 @@ class Keystone:
         self.service = self.on(expiration_s, "keystone", port)
         self.admin = None
 
-    def on(self, expiration_s, name, port=0):
-        """A service on this Keystone's data. Several may run at once, with tokens of different lives."""
+    def on(self, expiration_s, name, port=0, certificate=None):
+        """A service on this Keystone's data. Several may run at once, with tokens of different lives, and behind TLS."""
         config = self.folder / f"{name}.conf"
         config.write_text(CONFIG.format(folder=self.folder, expiration_s=expiration_s))
         environment = service_environment(OS_KEYSTONE_CONFIG_FILES=str(config))
         # As many threads as a busy Keystone would have workers: a thousand questions at once must not end in a queue.
-        return WsgiService(self.services, "keystone.wsgi.api", self.folder, name, environment, port, threads=8)
+        where = (self.services, "keystone.wsgi.api", self.folder, name, environment, port)
+        return WsgiService(*where, threads=8, certificate=certificate)
 
     @property
     def url(self):
@@ -97,6 +98,13 @@ class Keystone:
         headers = {"X-Auth-Token": self.admin, "X-Subject-Token": token}
         return requests.get(f"{self.url}/auth/tokens", headers=headers, timeout=60).status_code == 200
 
+    def about(self, token):
+        """What Keystone says of a token, with the catalogue, as services are told it."""
+        headers = {"X-Auth-Token": self.admin, "X-Subject-Token": token}
+        answer = requests.get(f"{self.url}/auth/tokens", headers=headers, timeout=60)
+        assert answer.status_code == 200, answer.text
+        return answer.json()
+
     def revoke(self, token):
         headers = {"X-Auth-Token": self.admin, "X-Subject-Token": token}
         answer = requests.delete(f"{self.url}/auth/tokens", headers=headers, timeout=60)
@@ -134,11 +142,16 @@ class Keystone:
     def grant(self, user, project, role):
         self.call("PUT", f"/projects/{project}/users/{user}/roles/{self.role(role)['id']}")
 
-    def endpoints(self, kind, name, url):
-        """Puts a service into the catalogue."""
+    def grant_on_system(self, user, *roles):
+        for role in roles:
+            self.call("PUT", f"/system/users/{user}/roles/{self.role(role)['id']}")
+
+    def endpoints(self, kind, name, url, region=REGION):
+        """Puts a service into the catalogue. Gives its id, by which it can be taken out."""
         service = self.create("service", type=kind, name=name)
         for interface in ("admin", "internal", "public"):
-            self.create("endpoint", service_id=service["id"], interface=interface, url=url, region_id=REGION)
+            self.create("endpoint", service_id=service["id"], interface=interface, url=url, region_id=region)
+        return service["id"]
 
     def ec2_credentials(self, user, project):
         """A pair of S3 keys of `user` in `project`, both given by id."""

@@ -1,16 +1,14 @@
 """A `martlet dev` cluster that believes the cloud's Keystone."""
 
 import json
-import pathlib
 import re
-import socket
 import subprocess
 import threading
 import tomllib
 
 import requests
 
-from cloud.processes import end, service_environment, wait_until
+from cloud.processes import end, free_port, service_environment, wait_until_up
 
 
 class Martlet:
@@ -63,11 +61,12 @@ class Proxy:
     `authtoken` and the others are tables of `[proxy.pipeline]`; what `authtoken` needs is there already.
     """
 
-    def __init__(self, binary, folder, cluster, keystone_url, cast, **pipeline):
+    def __init__(self, binary, folder, cluster, keystone_url, cast, certificate=None, **pipeline):
         folder.mkdir(parents=True, exist_ok=True)
-        with socket.create_server(("127.0.0.1", 0)) as free:
-            port = free.getsockname()[1]
-        self.url = f"http://127.0.0.1:{port}"
+        port = free_port()
+        self.url = f"{'https' if certificate else 'http'}://127.0.0.1:{port}"
+        self.authority = str(certificate.authority) if certificate else True
+        self.log = folder / "proxy.log"
         node = next(path for path in sorted(cluster.data.glob("*/node.toml")))
         shared = tomllib.loads(node.read_text())["cluster"]
         for name in {"rings", "key_file"} & shared.keys():
@@ -79,16 +78,21 @@ class Proxy:
             "project_name": "service",
         }
         authtoken |= pipeline.pop("authtoken", {})
+        # What is given as None is left out.
+        authtoken = {name: value for name, value in authtoken.items() if value is not None}
         tempauth = {"users": {"test:tester": {"key": "testing", "groups": [".admin"]}}}
         config = {
             "cluster": shared,
-            "log": {"file": str(folder / "proxy.log")},
+            "log": {"file": str(self.log)},
             "proxy": {
                 "bind": f"127.0.0.1:{port}",
+                "expose_metrics": True,
                 "pipeline": {"authtoken": authtoken, "tempauth": tempauth, **pipeline},
                 "s3": {"location": "us-east-1"},
             },
         }
+        if certificate:
+            config["proxy"]["tls"] = {"certificate": str(certificate.chain), "key": str(certificate.key)}
         path = folder / "martlet.toml"
         path.write_text("".join(f"{name} = {as_toml(value)}\n" for name, value in config.items()))
         self.out = open(folder / "proxy.out", "w")
@@ -99,15 +103,19 @@ class Proxy:
             env=service_environment(),
             start_new_session=True,
         )
-        wait_until(self.answers, f"the proxy answers; see {folder}")
+        wait_until_up(self.process, self.answers, "martlet's proxy", self.out.name)
 
     def answers(self):
-        if self.process.poll() is not None:
-            raise RuntimeError(f"the proxy ended: {pathlib.Path(self.out.name).read_text()[-3000:]}")
         try:
-            return requests.get(f"{self.url}/healthcheck", timeout=5).ok
+            return requests.get(f"{self.url}/healthcheck", timeout=5, verify=self.authority).ok
         except requests.RequestException:
             return False
+
+    def metrics(self, name):
+        """The values of a metric added up, whatever their labels; 0 when nothing was counted yet."""
+        lines = requests.get(f"{self.url}/metrics", timeout=5, verify=self.authority).text.splitlines()
+        values = [line.rsplit(" ", 1)[1] for line in lines if re.match(rf"{name}[ {{]", line)]
+        return sum(map(float, values))
 
     def stop(self):
         end(self.process, "martlet's proxy")

@@ -19,7 +19,10 @@ STOP_PATIENCE_S = 30
 
 
 def wait_until(condition, what, patience_s=60):
-    """Asks `condition` again and again until it gives something true, which is returned."""
+    """Asks `condition` again and again until it gives something true, which is returned.
+
+    For what a service says: each question takes a service its time, so nothing runs wild.
+    """
     end = time.monotonic() + patience_s
     while True:
         found = condition()
@@ -27,7 +30,31 @@ def wait_until(condition, what, patience_s=60):
             return found
         if time.monotonic() > end:
             raise AssertionError(f"after {patience_s} s still not so: {what}")
-        time.sleep(0.1)
+
+
+def wait_until_up(process, answers, name, log):
+    """Waits until a process that was started answers, or has ended, which raises what it wrote."""
+    end = time.monotonic() + START_PATIENCE_S
+    while not answers():
+        try:
+            # Whichever comes first: its end, or the time for another question.
+            process.wait(0.1)
+        except subprocess.TimeoutExpired:
+            if time.monotonic() < end:
+                continue
+        tail = pathlib.Path(log).read_text(errors="replace")[-3000:]
+        raise RuntimeError(f"{name} does not answer, and has ended with {process.poll()} (see {log}):\n{tail}")
+
+
+def free_port():
+    """A port that nobody listens on now."""
+    with socket.create_server(("127.0.0.1", 0)) as free:
+        return free.getsockname()[1]
+
+
+def is_listened_on(port):
+    with socket.socket() as probe:
+        return probe.connect_ex(("127.0.0.1", port)) == 0
 
 
 def run(command, environment, log):
@@ -53,12 +80,13 @@ class WsgiService:
     Gunicorn and not a server that reads a whole body first: what comes in pieces must reach the service in pieces.
     """
 
-    def __init__(self, services, module, folder, name, environment, port=0, threads=8):
+    def __init__(self, services, module, folder, name, environment, port=0, threads=8, certificate=None):
         self.services = services
         self.module = module
         self.name = name
         self.environment = environment
         self.threads = threads
+        self.certificate = certificate
         self.log = folder / f"{name}.log"
         self.settings = folder / f"{name}.gunicorn.py"
         self.access_log = folder / f"{name}.access"
@@ -69,7 +97,7 @@ class WsgiService:
 
     @property
     def url(self):
-        return f"http://127.0.0.1:{self.port}"
+        return f"{'https' if self.certificate else 'http'}://127.0.0.1:{self.port}"
 
     @staticmethod
     def bind(port):
@@ -93,6 +121,8 @@ class WsgiService:
             "access_log_format": ACCESS_LOG,
             "control_socket_disable": True,
         }
+        if self.certificate:
+            settings |= {"certfile": str(self.certificate.chain), "keyfile": str(self.certificate.key)}
         self.settings.write_text("".join(f"{name} = {value!r}\n" for name, value in settings.items()))
         with open(self.log, "ab") as log:
             self.process = subprocess.Popen(
@@ -106,14 +136,12 @@ class WsgiService:
             )
         # The service alone has it now: when it ends, connections are refused.
         listener.close()
-        wait_until(lambda: self.answers(healthy), f"{self.name} answers (see {self.log})", START_PATIENCE_S)
+        wait_until_up(self.process, lambda: self.answers(healthy), self.name, self.log)
 
     def answers(self, path):
-        if self.process.poll() is not None:
-            tail = self.log.read_text(errors="replace")[-3000:]
-            raise RuntimeError(f"{self.name} ended with {self.process.returncode}:\n{tail}")
         try:
-            return requests.get(self.url + path, timeout=5).status_code < 500
+            authority = str(self.certificate.authority) if self.certificate else True
+            return requests.get(self.url + path, timeout=5, verify=authority).status_code < 500
         except requests.RequestException:
             return False
 
@@ -128,13 +156,20 @@ class WsgiService:
         return self.access_log.read_text().splitlines() if self.access_log.exists() else []
 
 
-def end(process, name):
-    """Asks a process to end; kills what does not."""
+def end(process, name, whole_group=False):
+    """Asks a process to end, or its whole group; kills what does not."""
+
+    def send(what):
+        if whole_group:
+            os.killpg(process.pid, what)
+        else:
+            process.send_signal(what)
+
     if process.poll() is None:
-        process.send_signal(signal.SIGTERM)
+        send(signal.SIGTERM)
         try:
             process.wait(STOP_PATIENCE_S)
         except subprocess.TimeoutExpired:
             print(f"{name} does not end and is killed", file=sys.stderr)
-            process.kill()
+            send(signal.SIGKILL)
             process.wait()

@@ -11,8 +11,9 @@ from botocore.config import Config
 REGION = "us-east-1"
 
 
-def client_of(url, access, secret, **options):
-    """boto3's client, which tries each request once, so that a story sees the first answer."""
+def client_of(url, access, secret, authority=None, **options):
+    """boto3's client, which tries each request once, so that a story sees the first answer. `authority`: whom it believes
+    over TLS."""
     config = Config(retries={"total_max_attempts": 1}, s3={"addressing_style": "path"}, **options)
     return boto3.client(
         "s3",
@@ -20,6 +21,7 @@ def client_of(url, access, secret, **options):
         aws_access_key_id=access,
         aws_secret_access_key=secret,
         region_name=REGION,
+        verify=authority,
         config=config,
     )
 
