@@ -1,8 +1,6 @@
 """TLS on both sides of Martlet: a Keystone with a certificate of a private authority, and clients on Martlet's own port."""
 
-import hashlib
 import io
-import json
 import os
 import pathlib
 import subprocess
@@ -123,9 +121,6 @@ def test_openstack_over_tls(run, name, tmp_path):
     run("openstack", "object", "create", name, "file")
     run("openstack", "object", "save", "--file", "saved", name, "file")
     assert (tmp_path / "saved").read_bytes() == data
-    shown = json.loads(run("openstack", "object", "show", name, "file", "-f", "json"))
-    assert shown["etag"] == hashlib.md5(data, usedforsecurity=False).hexdigest()
-    run("openstack", "container", "delete", "--recursive", name)
 
 
 def test_swift_over_tls(run, door, name, tmp_path):
