@@ -1,20 +1,8 @@
 //! When files that others maintain are looked at again.
 
 use martlet_service::Shutdown;
-use std::os::unix::fs::MetadataExt;
-use std::path::Path;
 use std::time::Duration;
 use tokio::signal::unix::{Signal, SignalKind, signal};
-
-/// What changes of a file with its content: when it was written, to the nanosecond, its length, and which file it is.
-/// `None`: it is not there.
-pub type Stamp = Option<(i64, i64, u64, u64)>;
-
-/// The stamp of a file as it is now.
-pub fn stamp(path: &Path) -> Stamp {
-    let file = std::fs::metadata(path).ok()?;
-    Some((file.mtime(), file.mtime_nsec(), file.size(), file.ino()))
-}
 
 /// The moments of a watch over files.
 pub struct Looks {

@@ -4,11 +4,11 @@
 //! so once, and the rings in force stay until the files change again.
 
 use crate::config::ClusterConfig;
-use crate::looks::{Looks, Stamp, stamp};
+use crate::looks::Looks;
 use martlet_protocol::policy::PolicyIndex;
 use martlet_replicator::Rings;
 use martlet_ring::{Ring, RingSet};
-use martlet_service::Shutdown;
+use martlet_service::{FileStamp, Shutdown};
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -22,7 +22,7 @@ struct RingFiles {
 }
 
 /// What tells one state of the files from another without reading them: modification time, size and inode of each.
-type Stamps = Vec<Stamp>;
+type Stamps = Vec<Option<FileStamp>>;
 
 impl RingFiles {
     fn of(cluster: &ClusterConfig) -> RingFiles {
@@ -45,7 +45,7 @@ impl RingFiles {
         fixed
             .into_iter()
             .chain(objects)
-            .map(|path| stamp(&path))
+            .map(|path| FileStamp::of(&path).ok())
             .collect()
     }
 

@@ -1,10 +1,12 @@
 //! Whom a process believes: the cluster key, TLS of its listeners and of its calls; and the watch over their files.
 
 use crate::config::{ClusterConfig, ConfigError, NodeConfig, TlsFiles};
-use crate::looks::{Looks, Stamp, stamp};
+use crate::looks::Looks;
 use crate::router::Router;
 use martlet_node_client::{NodeClient, NodeClientConfig};
-use martlet_service::{Admission, ClusterKeys, Request, ServeOptions, Shutdown, Skews, TlsClient, TlsServer};
+use martlet_service::{
+    Admission, ClusterKeys, FileStamp, Request, ServeOptions, Shutdown, Skews, TlsClient, TlsServer,
+};
 use std::error::Error;
 use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
@@ -109,11 +111,11 @@ fn key_file(path: &Path, watched: &mut Watched) -> Result<ClusterKeys, Box<dyn E
 }
 
 /// What tells one state of files from another without reading them: modification time, size and inode of each.
-type Stamps = Vec<Stamp>;
+type Stamps = Vec<Option<FileStamp>>;
 
 impl WatchedFiles {
     fn stamps(&self) -> Stamps {
-        self.files.iter().map(|path| stamp(path)).collect()
+        self.files.iter().map(|path| FileStamp::of(path).ok()).collect()
     }
 }
 

@@ -36,7 +36,7 @@ pub use skew::Skews;
 pub use stream::Stream;
 pub use tasks::Tasks;
 pub use tls::{Binding, TlsClient, TlsError, TlsServer};
-pub use watched::{Parsed, WatchedFile};
+pub use watched::{FileStamp, Parsed, WatchedFile};
 
 use std::future::Future;
 use std::net::SocketAddr;

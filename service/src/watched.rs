@@ -1,9 +1,30 @@
 //! A file that is read again when it has changed: what others maintain and a running server is to follow.
 
 use arc_swap::ArcSwap;
+use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
-use std::time::{Duration, Instant, SystemTime};
+use std::time::{Duration, Instant};
+
+/// What changes of a file with its content: when it was written, to the nanosecond, its length, and which file it is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct FileStamp {
+    modified: (i64, i64),
+    length: u64,
+    inode: u64,
+}
+
+impl FileStamp {
+    /// Of the file as it is now.
+    pub fn of(path: &Path) -> std::io::Result<Self> {
+        let file = std::fs::metadata(path)?;
+        Ok(FileStamp {
+            modified: (file.mtime(), file.mtime_nsec()),
+            length: file.size(),
+            inode: file.ino(),
+        })
+    }
+}
 
 /// What a file says, and how long that may be believed without another look; `None`: as long as the caller chose.
 pub type Parsed<T> = Result<(T, Option<Duration>), String>;
@@ -22,7 +43,8 @@ pub struct WatchedFile<T> {
 #[derive(Clone, Copy, Debug)]
 struct Checked {
     next: Instant,
-    modified: Option<SystemTime>,
+    /// Of the file that was looked at last; `None` inside: it was not there.
+    seen: Option<Option<FileStamp>>,
     /// What the file said last of how long it may be believed, or the caller's choice.
     interval: Duration,
 }
@@ -32,7 +54,7 @@ impl<T: Default + Send + Sync + 'static> WatchedFile<T> {
     pub fn new(path: Option<PathBuf>, interval: Duration, parse: fn(&str) -> Parsed<T>) -> Self {
         let checked = Checked {
             next: Instant::now(),
-            modified: None,
+            seen: None,
             interval,
         };
         WatchedFile {
@@ -64,7 +86,7 @@ impl<T: Default + Send + Sync + 'static> WatchedFile<T> {
         if now < checked.next {
             return false;
         }
-        if checked.modified.is_some() {
+        if checked.seen.is_some() {
             checked.next = now + checked.interval;
         }
         true
@@ -78,12 +100,11 @@ impl<T: Default + Send + Sync + 'static> WatchedFile<T> {
     }
 
     fn read(&self, path: &Path) -> Result<(), String> {
-        let modified = std::fs::metadata(path).and_then(|metadata| metadata.modified());
-        let modified = modified.map_err(|error| {
-            self.done(None, SystemTime::UNIX_EPOCH);
+        let stamp = FileStamp::of(path).map_err(|error| {
+            self.done(None, None);
             error.to_string()
         })?;
-        if self.checked().modified == Some(modified) {
+        if self.checked().seen == Some(Some(stamp)) {
             return Ok(());
         }
         let read = std::fs::read_to_string(path)
@@ -92,21 +113,21 @@ impl<T: Default + Send + Sync + 'static> WatchedFile<T> {
         match read {
             Ok((value, interval)) => {
                 self.known.store(Arc::new(value));
-                self.done(interval, modified);
+                self.done(interval, Some(stamp));
                 Ok(())
             }
             Err(error) => {
-                self.done(None, modified);
+                self.done(None, Some(stamp));
                 Err(error)
             }
         }
     }
 
-    fn done(&self, interval: Option<Duration>, modified: SystemTime) {
+    fn done(&self, interval: Option<Duration>, stamp: Option<FileStamp>) {
         let interval = interval.unwrap_or(self.interval);
         *self.checked() = Checked {
             next: Instant::now() + interval,
-            modified: Some(modified),
+            seen: Some(stamp),
             interval,
         };
     }
@@ -119,6 +140,7 @@ impl<T: Default + Send + Sync + 'static> WatchedFile<T> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use std::time::SystemTime;
 
     #[tokio::test]
     async fn a_changed_file_is_read_again_and_a_broken_one_changes_nothing() {
@@ -144,8 +166,11 @@ mod tests {
         assert_eq!(*number.current().await, 1);
         write("2", 2);
         assert_eq!(*number.current().await, 2);
+        // In the very moment of the one before, but longer.
+        write("22", 2);
+        assert_eq!(*number.current().await, 22);
         write("junk", 3);
-        assert_eq!(*number.current().await, 2);
+        assert_eq!(*number.current().await, 22);
         assert_eq!(*watched(None).current().await, 0);
     }
 }
