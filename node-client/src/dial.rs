@@ -10,7 +10,6 @@ pub(crate) struct Dialler {
     keys: Option<ClusterKeys>,
     tls: Option<TlsClient>,
     pub skews: Skews,
-    connect_timeout: Duration,
     handshake_timeout: Duration,
 }
 
@@ -20,14 +19,13 @@ impl Dialler {
             keys: config.keys.clone(),
             tls: config.tls.clone(),
             skews: config.skews.clone(),
-            connect_timeout: Duration::from_millis(config.connect_timeout_ms),
             handshake_timeout: Duration::from_millis(config.handshake_timeout_ms),
         }
     }
 
-    /// A connection over which HTTP can be spoken.
-    pub async fn dial(&self, ip: &str, port: u16) -> Result<Stream, NodeError> {
-        let connecting = tokio::time::timeout(self.connect_timeout, TcpStream::connect((ip, port)));
+    /// A connection over which HTTP can be spoken; `within` is for TCP alone.
+    pub async fn dial(&self, ip: &str, port: u16, within: Duration) -> Result<Stream, NodeError> {
+        let connecting = tokio::time::timeout(within, TcpStream::connect((ip, port)));
         let stream = connecting.await.map_err(|_| NodeError::ConnectTimeout)?;
         let stream = stream.map_err(|error| NodeError::Connect(error.to_string()))?;
         // Small requests must not wait for the peer's acknowledgement; a socket that refuses still works.
@@ -36,7 +34,7 @@ impl Dialler {
             return Ok(stream.into());
         }
         let trusting = tokio::time::timeout(self.handshake_timeout, self.trust(stream, ip, port));
-        trusting.await.map_err(|_| NodeError::ConnectTimeout)?
+        trusting.await.map_err(|_| NodeError::HandshakeTimeout)?
     }
 
     async fn trust(&self, stream: TcpStream, ip: &str, port: u16) -> Result<Stream, NodeError> {

@@ -8,6 +8,10 @@ pub enum NodeError {
     /// No connection: refused, unreachable.
     Connect(String),
     ConnectTimeout,
+    /// Somebody is there, and did not get through TLS and the proof of the cluster key in time.
+    HandshakeTimeout,
+    /// It could not be reached a moment ago, and was not called.
+    Away,
     /// Who is there did not prove to be of this cluster, or did not believe that we are.
     Untrusted(String),
     /// The request was sent; no head of a response came in time.
@@ -31,6 +35,8 @@ impl NodeError {
             NodeError::BadRequest(_) => false,
             NodeError::Connect(_)
             | NodeError::ConnectTimeout
+            | NodeError::HandshakeTimeout
+            | NodeError::Away
             | NodeError::Untrusted(_)
             | NodeError::ResponseTimeout
             | NodeError::Stalled
@@ -54,6 +60,8 @@ impl fmt::Display for NodeError {
         match self {
             NodeError::Connect(text) => write!(f, "cannot connect: {text}"),
             NodeError::ConnectTimeout => f.write_str("timed out connecting"),
+            NodeError::HandshakeTimeout => f.write_str("timed out proving the cluster key"),
+            NodeError::Away => f.write_str("could not be reached a moment ago"),
             NodeError::Untrusted(text) => write!(f, "not trusted: {text}"),
             NodeError::ResponseTimeout => f.write_str("timed out waiting for a response"),
             NodeError::Stalled => f.write_str("node stalled in the middle of a body"),

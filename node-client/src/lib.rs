@@ -2,7 +2,12 @@
 //!
 //! A call names a device of a ring. When a handler for that device was registered in this process the request goes
 //! straight to it; otherwise it goes over a pooled connection. Both ways run the same server code.
+//!
+//! A node that cannot be reached costs its callers once: that a connection could not be made is remembered (`absence`),
+//! and a node that stays silent over an old connection is called anew meanwhile, so that a network that was cut is told
+//! apart from a node that is slow.
 
+mod absence;
 mod dial;
 mod error;
 mod local;
@@ -11,6 +16,7 @@ mod remote;
 mod stall;
 mod update;
 mod upload;
+mod waits;
 
 pub use error::NodeError;
 /// A device of a ring: whom a call is for.
@@ -18,6 +24,7 @@ pub use martlet_ring::Device as Node;
 pub use remote::{RemoteClient, RemoteError};
 pub use update::{send_update, update_request};
 pub use upload::{Ready, Upload};
+pub use waits::Waits;
 
 use dial::Dialler;
 use http::header::{HOST, HeaderMap, HeaderValue};
@@ -27,6 +34,7 @@ use martlet_service::{Body, ClusterKeys, Handler, Request, Response, Skews, TlsC
 use pool::Pool;
 use std::sync::Arc;
 use std::time::Duration;
+use tokio::time::Instant;
 
 /// Waits of a node client, in milliseconds, the size of its pool, and whom it trusts.
 #[derive(Clone, Debug)]
@@ -48,6 +56,9 @@ pub struct NodeClientConfig {
     /// What the clocks of nodes say goes in here.
     pub skews: Skews,
 }
+
+/// A node is not called anew for having been silent for less than this.
+const SHORTEST_SILENCE: Duration = Duration::from_millis(50);
 
 /// Clocks further apart are warned of, milliseconds, unless the configuration says otherwise.
 pub const CLOCK_SKEW_LIMIT_MS: u64 = 1_000;
@@ -108,42 +119,59 @@ impl BackendRequest {
 
 /// Calls storage nodes. Clones share connections and local devices.
 #[derive(Clone)]
-pub struct NodeClient(Arc<Inner>);
+pub struct NodeClient {
+    inner: Arc<Inner>,
+    waits: Waits,
+}
 
 struct Inner {
-    config: NodeClientConfig,
     local: LocalDevices,
-    pool: Pool,
+    pool: Arc<Pool>,
 }
 
 impl NodeClient {
     pub fn new(config: NodeClientConfig) -> Self {
         let pool = Pool::new(Dialler::new(&config), config.idle_connections);
-        NodeClient(Arc::new(Inner {
-            config,
-            local: LocalDevices::default(),
-            pool,
-        }))
+        NodeClient {
+            waits: Waits::of(&config),
+            inner: Arc::new(Inner {
+                local: LocalDevices::default(),
+                pool: Arc::new(pool),
+            }),
+        }
+    }
+
+    /// The same client with other waits; connections are shared.
+    pub fn with_waits(&self, waits: Waits) -> Self {
+        NodeClient {
+            inner: self.inner.clone(),
+            waits,
+        }
+    }
+
+    /// How long calls wait.
+    pub fn waits(&self) -> Waits {
+        self.waits
     }
 
     /// What the clocks of the nodes said.
     pub fn skews(&self) -> &Skews {
-        self.0.pool.skews()
+        self.inner.pool.skews()
     }
 
     /// From now on, calls to this device do not use a socket. Registering again replaces the handler.
     pub fn register_local(&self, device: &str, ip: &str, port: u16, handler: Arc<dyn Handler>) {
-        self.0.local.register(device, ip, port, handler);
+        self.inner.local.register(device, ip, port, handler);
     }
 
     /// Calls to this device use a socket again.
     pub fn unregister_local(&self, device: &str, ip: &str, port: u16) {
-        self.0.local.unregister(device, ip, port);
+        self.inner.local.unregister(device, ip, port);
     }
 
     /// Whether calls to this device stay in this process.
     pub fn is_local(&self, node: &Node) -> bool {
-        self.0.local.find(node).is_some()
+        self.inner.local.find(node).is_some()
     }
 
     /// Sends a whole request; returns when the head of the response is here.
@@ -152,21 +180,18 @@ impl NodeClient {
     /// Only when no response came: a status of 4xx or 5xx is a response.
     pub async fn call(&self, node: &Node, request: BackendRequest) -> Result<Response, NodeError> {
         let request = request.into_request(node)?;
-        let timeout = Duration::from_millis(self.0.config.response_timeout_ms);
-        if let Some(handler) = self.0.local.find(node) {
-            let answered = tokio::time::timeout(timeout, handler.call(request));
+        if let Some(handler) = self.inner.local.find(node) {
+            let answered = tokio::time::timeout(self.waits.response, handler.call(request));
             return answered.await.map_err(|_| NodeError::ResponseTimeout);
         }
-        let response = self.0.send(node, request);
-        tokio::time::timeout(timeout, response)
-            .await
-            .map_err(|_| NodeError::ResponseTimeout)?
+        let deadline = Instant::now() + self.waits.response;
+        self.inner.send(node, request, self.waits, Some(deadline)).await
     }
 
     /// Begins a request whose body is sent piece by piece; `capacity` chunks may wait in between. Returns at once:
     /// [`Upload::ready`] tells when the node wants the body.
     pub fn open(&self, node: &Node, request: BackendRequest, capacity: usize) -> Result<Upload, NodeError> {
-        Upload::open(self.0.clone(), node, request, capacity)
+        Upload::open(self, node, request, capacity)
     }
 
     /// Whether the node can be talked to: it is in this process, or a connection is there or can be made.
@@ -174,29 +199,37 @@ impl NodeClient {
         if self.is_local(node) {
             return Ok(());
         }
-        let connection = self.0.pool.connection(&node.ip, node.port).await?;
-        self.0.pool.give_back(&node.ip, node.port, connection);
+        let pool = &self.inner.pool;
+        let connection = pool.connection(&node.ip, node.port, self.waits).await?;
+        pool.give_back(&node.ip, node.port, connection);
         Ok(())
     }
 }
 
 impl Inner {
-    /// Sends over a pooled connection. A request that a stale connection refused unsent goes over a new one.
-    async fn send(&self, node: &Node, mut request: Request) -> Result<Response, NodeError> {
+    /// Sends over a pooled connection. A request that a stale connection refused unsent goes over a new one. Without a
+    /// deadline the answer is waited for as long as the node can be reached.
+    async fn send(
+        &self,
+        node: &Node,
+        mut request: Request,
+        waits: Waits,
+        deadline: Option<Instant>,
+    ) -> Result<Response, NodeError> {
         let host = HeaderValue::from_str(&format!("{}:{}", node.ip, node.port));
         request.headers_mut().insert(
             HOST,
             host.map_err(|error| NodeError::BadRequest(error.to_string()))?,
         );
-        let mut connection = self.pool.connection(&node.ip, node.port).await?;
+        let mut connection = self.pool.connection(&node.ip, node.port, waits).await?;
         let response = loop {
             let sent = connection.send(request, (&node.ip, node.port), self.pool.skews());
-            match sent.await {
+            match self.answered(sent, node, waits, deadline).await? {
                 Ok(response) => break response,
                 Err(mut refused) => match refused.take_message() {
                     Some(unsent) => {
                         request = unsent;
-                        connection = self.pool.fresh(&node.ip, node.port).await?;
+                        connection = self.pool.fresh(&node.ip, node.port, waits.connect).await?;
                     }
                     None => return Err(NodeError::from_hyper(&refused.into_error())),
                 },
@@ -207,7 +240,34 @@ impl Inner {
             return Err(NodeError::Untrusted("it asks for the cluster key".into()));
         }
         self.pool.give_back(&node.ip, node.port, connection);
-        let stall_timeout = Duration::from_millis(self.config.stall_timeout_ms);
-        Ok(response.map(|incoming| stall::guard(Body::from(incoming), stall_timeout)))
+        Ok(response.map(|incoming| stall::guard(Body::from(incoming), waits.stall)))
+    }
+
+    /// Waits for an answer. A node that is silent for longer than a connection may take is called anew meanwhile, less
+    /// and less often: when it cannot be reached any more, nothing will come over the connection made before, and the
+    /// caller need not wait for its deadline.
+    async fn answered<T>(
+        &self,
+        sent: impl Future<Output = T>,
+        node: &Node,
+        waits: Waits,
+        deadline: Option<Instant>,
+    ) -> Result<T, NodeError> {
+        let mut sent = std::pin::pin!(sent);
+        let mut silence = waits.connect.max(SHORTEST_SILENCE);
+        loop {
+            let look = Instant::now() + silence;
+            let until = deadline.map_or(look, |deadline| deadline.min(look));
+            match tokio::time::timeout_at(until, &mut sent).await {
+                Ok(answer) => return Ok(answer),
+                Err(_) if deadline == Some(until) => return Err(NodeError::ResponseTimeout),
+                Err(_) => {}
+            }
+            tokio::select! {
+                answer = &mut sent => return Ok(answer),
+                there = self.pool.is_there(&node.ip, node.port, waits.connect) => there?,
+            }
+            silence *= 2;
+        }
     }
 }

@@ -2,10 +2,13 @@
 //!
 //! A connection is given back as soon as the head of a response is here; it is lent again once the body has been read,
 //! which the connection itself knows. One whose body was dropped midway closes and is forgotten. What a connection begins
-//! with (TLS, the proof of the cluster key) is in `dial`.
+//! with (TLS, the proof of the cluster key) is in `dial`; who could not be reached is remembered, see `absence`.
+//!
+//! A connection is made in a task of its own: whether it could be made is learnt also when its caller has left.
 
-use crate::NodeError;
+use crate::absence::{Absence, Advice};
 use crate::dial::Dialler;
+use crate::{NodeError, Waits};
 use http::HeaderMap;
 use hyper::client::conn::TrySendError;
 use hyper::client::conn::http1::{self, SendRequest};
@@ -13,8 +16,9 @@ use hyper_util::rt::TokioIo;
 use martlet_protocol::header;
 use martlet_service::{Body, Request, Skews, wall_micros};
 use std::collections::HashMap;
-use std::sync::Mutex;
+use std::sync::{Arc, Mutex, MutexGuard};
 use std::time::{Duration, Instant};
+use tokio::sync::oneshot;
 
 /// Header lines of one response. HTTP makes room for all of them before it reads a head.
 const MAX_HEADERS: usize = 256;
@@ -56,8 +60,17 @@ fn take_clock(headers: &mut HeaderMap) -> Option<u64> {
     told.to_str().ok()?.parse().ok()
 }
 
+/// What is known of one address.
+#[derive(Default)]
+struct Address {
+    idle: Vec<Connection>,
+    absence: Absence,
+}
+
+type Addresses = HashMap<(String, u16), Address>;
+
 pub(crate) struct Pool {
-    idle: Mutex<HashMap<(String, u16), Vec<Connection>>>,
+    addresses: Mutex<Addresses>,
     dialler: Dialler,
     /// Connections kept for each node; further ones are closed when they come back.
     idle_connections: usize,
@@ -66,7 +79,7 @@ pub(crate) struct Pool {
 impl Pool {
     pub fn new(dialler: Dialler, idle_connections: usize) -> Self {
         Pool {
-            idle: Mutex::default(),
+            addresses: Mutex::default(),
             dialler,
             idle_connections,
         }
@@ -77,24 +90,87 @@ impl Pool {
     }
 
     /// A connection that is ready to send: a kept one, else a new one.
-    pub async fn connection(&self, ip: &str, port: u16) -> Result<Connection, NodeError> {
-        if let Some(connection) = self.take(ip, port) {
-            return Ok(connection);
+    pub async fn connection(
+        self: &Arc<Self>,
+        ip: &str,
+        port: u16,
+        waits: Waits,
+    ) -> Result<Connection, NodeError> {
+        let advice = {
+            let mut addresses = self.lock();
+            match addresses.get_mut(&(ip.to_owned(), port)) {
+                Some(address) => match address.take() {
+                    Some(connection) => return Ok(connection),
+                    None if waits.insists => Advice::Call,
+                    None => address.absence.advice(Instant::now()),
+                },
+                None => Advice::Call,
+            }
+        };
+        match advice {
+            Advice::Call => self.fresh(ip, port, waits.connect).await,
+            Advice::GiveUp => Err(NodeError::Away),
+            Advice::GiveUpAndTry => {
+                // Nobody waits for it: what comes of it goes into the pool, or into what is known of the address.
+                drop(self.begin(ip, port, waits.connect));
+                Err(NodeError::Away)
+            }
         }
-        self.fresh(ip, port).await
-    }
-
-    fn take(&self, ip: &str, port: u16) -> Option<Connection> {
-        let mut idle = self.idle.lock().unwrap_or_else(|poisoned| poisoned.into_inner());
-        let list = idle.get_mut(&(ip.to_owned(), port))?;
-        list.retain(|connection| !connection.sender.is_closed());
-        let ready = list.iter().rposition(|connection| connection.sender.is_ready())?;
-        Some(list.swap_remove(ready))
     }
 
     /// A new connection.
-    pub async fn fresh(&self, ip: &str, port: u16) -> Result<Connection, NodeError> {
-        let stream = self.dialler.dial(ip, port).await?;
+    pub async fn fresh(
+        self: &Arc<Self>,
+        ip: &str,
+        port: u16,
+        within: Duration,
+    ) -> Result<Connection, NodeError> {
+        let made = self.begin(ip, port, within).await;
+        made.unwrap_or_else(|_| Err(NodeError::Connect("the runtime ends".into())))
+    }
+
+    /// Whether the address can still be reached, as far as a connection tells that was made within this time, or is made
+    /// now. Who is there and slow to prove the cluster key counts as there.
+    pub async fn is_there(self: &Arc<Self>, ip: &str, port: u16, within: Duration) -> Result<(), NodeError> {
+        let was_reached = {
+            let mut addresses = self.lock();
+            let address = addresses.entry((ip.to_owned(), port)).or_default();
+            address.absence.was_reached(Instant::now(), within)
+        };
+        if was_reached {
+            return Ok(());
+        }
+        match self.fresh(ip, port, within).await {
+            Ok(connection) => {
+                self.give_back(ip, port, connection);
+                Ok(())
+            }
+            Err(error @ (NodeError::Connect(_) | NodeError::ConnectTimeout)) => Err(error),
+            Err(_) => Ok(()),
+        }
+    }
+
+    /// Makes a connection, whatever becomes of the one who waits for it. One that nobody takes is kept.
+    fn begin(
+        self: &Arc<Self>,
+        ip: &str,
+        port: u16,
+        within: Duration,
+    ) -> oneshot::Receiver<Result<Connection, NodeError>> {
+        let (sender, made) = oneshot::channel();
+        let (pool, ip) = (Arc::clone(self), ip.to_owned());
+        tokio::spawn(async move {
+            let made = pool.make(&ip, port, within).await;
+            pool.note(&ip, port, &made);
+            if let Err(Ok(unwanted)) = sender.send(made) {
+                pool.give_back(&ip, port, unwanted);
+            }
+        });
+        made
+    }
+
+    async fn make(&self, ip: &str, port: u16, within: Duration) -> Result<Connection, NodeError> {
+        let stream = self.dialler.dial(ip, port, within).await?;
         let handshake = http1::Builder::new()
             .max_headers(MAX_HEADERS)
             .handshake(TokioIo::new(stream))
@@ -113,14 +189,47 @@ impl Pool {
         })
     }
 
+    /// Remembers whether an address could be reached. Idle connections to one that could not lead nowhere.
+    fn note(&self, ip: &str, port: u16, made: &Result<Connection, NodeError>) {
+        let now = Instant::now();
+        let mut addresses = self.lock();
+        let address = addresses.entry((ip.to_owned(), port)).or_default();
+        match made {
+            Ok(_) => address.absence.answered(now, true),
+            Err(NodeError::ConnectTimeout | NodeError::HandshakeTimeout) => {
+                address.absence.failed(now);
+                address.idle.clear();
+            }
+            Err(_) => address.absence.answered(now, false),
+        }
+    }
+
     pub fn give_back(&self, ip: &str, port: u16, connection: Connection) {
         if connection.sender.is_closed() {
             return;
         }
-        let mut idle = self.idle.lock().unwrap_or_else(|poisoned| poisoned.into_inner());
-        let list = idle.entry((ip.to_owned(), port)).or_default();
-        if list.len() < self.idle_connections {
-            list.push(connection);
+        let mut addresses = self.lock();
+        let address = addresses.entry((ip.to_owned(), port)).or_default();
+        if address.idle.len() < self.idle_connections {
+            address.idle.push(connection);
         }
+    }
+
+    fn lock(&self) -> MutexGuard<'_, Addresses> {
+        self.addresses
+            .lock()
+            .unwrap_or_else(|poisoned| poisoned.into_inner())
+    }
+}
+
+impl Address {
+    /// A kept connection that is ready to send.
+    fn take(&mut self) -> Option<Connection> {
+        self.idle.retain(|connection| !connection.sender.is_closed());
+        let ready = self
+            .idle
+            .iter()
+            .rposition(|connection| connection.sender.is_ready())?;
+        Some(self.idle.swap_remove(ready))
     }
 }

@@ -1,12 +1,11 @@
 //! A request whose body is sent piece by piece, with the node's early word heard in between.
 
-use crate::{BackendRequest, Inner, Node, NodeError};
+use crate::{BackendRequest, Node, NodeClient, NodeError, Waits};
 use bytes::Bytes;
 use http::header::{EXPECT, HeaderMap, HeaderValue, TRAILER};
 use martlet_protocol::header;
 use martlet_service::{Body, BodySender, Closed, Response};
-use std::sync::{Arc, Mutex};
-use std::time::Duration;
+use std::sync::Mutex;
 use tokio::sync::oneshot;
 
 /// What a node said to the head of a request.
@@ -28,13 +27,12 @@ pub struct Upload {
     answer: oneshot::Receiver<Result<Response, NodeError>>,
     /// Set for a node behind a socket: fires on its `100 Continue`.
     continued: Option<oneshot::Receiver<()>>,
-    response_timeout: Duration,
-    stall_timeout: Duration,
+    waits: Waits,
 }
 
 impl Upload {
     pub(crate) fn open(
-        client: Arc<Inner>,
+        client: &NodeClient,
         node: &Node,
         mut request: BackendRequest,
         capacity: usize,
@@ -51,9 +49,8 @@ impl Upload {
             }
         }
         let (answered, answer) = oneshot::channel();
-        let response_timeout = Duration::from_millis(client.config.response_timeout_ms);
-        let stall_timeout = Duration::from_millis(client.config.stall_timeout_ms);
-        let continued = match client.local.find(node) {
+        let waits = client.waits;
+        let continued = match client.inner.local.find(node) {
             Some(handler) => {
                 tokio::spawn(async move {
                     // A caller that has gone needs no answer.
@@ -77,9 +74,9 @@ impl Upload {
                         let _ = sender.send(());
                     }
                 });
-                let node = node.clone();
+                let (inner, node) = (client.inner.clone(), node.clone());
                 tokio::spawn(async move {
-                    let _ = answered.send(client.send(&node, request).await);
+                    let _ = answered.send(inner.send(&node, request, waits, None).await);
                 });
                 Some(continued)
             }
@@ -88,8 +85,7 @@ impl Upload {
             sender,
             answer,
             continued,
-            response_timeout,
-            stall_timeout,
+            waits,
         })
     }
 
@@ -121,7 +117,7 @@ impl Upload {
                 }
             }
         };
-        match tokio::time::timeout(self.response_timeout, said).await {
+        match tokio::time::timeout(self.waits.response, said).await {
             Err(_) => Err(NodeError::ResponseTimeout),
             Ok(None) => Ok(Ready::Continue),
             Ok(Some(answered)) => flatten(answered).map(Ready::Answered),
@@ -130,11 +126,11 @@ impl Upload {
 
     /// Sends a chunk; waits while the node is behind, at most the stall time.
     pub async fn send(&mut self, chunk: Bytes) -> Result<(), NodeError> {
-        match tokio::time::timeout(self.stall_timeout, self.sender.send(chunk)).await {
+        match tokio::time::timeout(self.waits.stall, self.sender.send(chunk)).await {
             Err(_) => Err(NodeError::Stalled),
             Ok(Ok(())) => Ok(()),
             Ok(Err(Closed)) => {
-                let answered = tokio::time::timeout(self.response_timeout, &mut self.answer);
+                let answered = tokio::time::timeout(self.waits.response, &mut self.answer);
                 let answered = answered.await.map_err(|_| NodeError::ResponseTimeout)?;
                 Err(NodeError::Refused(flatten(answered)?.status().as_u16()))
             }
@@ -146,8 +142,7 @@ impl Upload {
         let Upload {
             sender,
             answer,
-            response_timeout,
-            stall_timeout,
+            waits,
             ..
         } = self;
         let ending = async {
@@ -157,11 +152,11 @@ impl Upload {
                 None => sender.finish().await,
             };
         };
-        tokio::time::timeout(stall_timeout, ending)
+        tokio::time::timeout(waits.stall, ending)
             .await
             .map_err(|_| NodeError::Stalled)?;
         flatten(
-            tokio::time::timeout(response_timeout, answer)
+            tokio::time::timeout(waits.response, answer)
                 .await
                 .map_err(|_| NodeError::ResponseTimeout)?,
         )
