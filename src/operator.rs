@@ -137,6 +137,7 @@ pub async fn status(options: &ClusterOptions) -> Result<(), Box<dyn Error>> {
             "OUTBOX",
             "QUARANTINE",
             "STRAYS",
+            "UNSENT",
             "CLOCK",
         ]);
         for (node, device) in &all {
@@ -219,6 +220,7 @@ fn row_of(node: &str, device: &DeviceStatus, clock_ahead: Option<&f64>) -> Vec<S
         device.outbox.to_string(),
         device.quarantined.to_string(),
         device.strays.to_string(),
+        device.unsent.to_string(),
         clock_ahead.map_or("-".to_owned(), |seconds| format!("{seconds:+.1}s")),
     ]
 }

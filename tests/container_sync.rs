@@ -57,6 +57,15 @@ impl Side {
         format!("{} {}", answer.status, answer.text())
     }
 
+    /// Rows that the devices have in their logs, as an operator sees it.
+    fn unsent(&self) -> u64 {
+        let (_, text) = self.cluster.martlet(&["status", "--json"]);
+        let told: Value = serde_json::from_str(&text).expect("JSON");
+        let devices = told.as_array().expect("a list").iter();
+        let unsent = devices.map(|device| device["status"]["unsent"].as_u64().expect("a number"));
+        unsent.sum()
+    }
+
     /// One round on every node; the sum of a number of their reports.
     fn pass(&self) -> Round {
         // Every replica of the container knows every row by then.
@@ -159,6 +168,7 @@ async fn what_is_written_here_comes_there_and_back() {
     let second = a.pass();
     assert_eq!(second.numbers(), (0, 0, 0));
     assert!(second.sum("present") > 0);
+    assert_eq!(a.unsent(), 0);
     let third = a.pass();
     assert_eq!((third.numbers(), third.sum("present")), ((0, 0, 0), 0));
 

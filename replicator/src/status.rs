@@ -3,7 +3,7 @@
 use crate::ledger::{LastPass, Ledger};
 use martlet_protocol::timestamp::Timestamp;
 use martlet_service::{Skews, wall_micros};
-use martlet_storage::{Device, DeviceSet};
+use martlet_storage::{Device, DeviceSet, StorageError};
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
 
@@ -28,6 +28,9 @@ pub struct DeviceStatus {
     pub quarantined: u64,
     /// Objects under a wrong policy of which this device knows.
     pub strays: u64,
+    /// Rows that other clusters, which mirror containers of this one, are still to be sent.
+    #[serde(default)]
+    pub unsent: u64,
     /// Seconds since the device had everything; -1: not since its start.
     pub lag_seconds: f64,
     /// The moment up to which it has learnt of every deletion.
@@ -65,6 +68,8 @@ impl ClockStatus {
 
 /// Strays are counted up to here.
 const MAX_COUNTED_STRAYS: usize = 10_000;
+/// So are rows for other clusters.
+const MAX_COUNTED_UNSENT: u64 = 100_000;
 
 /// Looks at every device.
 pub async fn look(devices: &DeviceSet, ledger: &Ledger, now: Timestamp) -> NodeStatus {
@@ -93,12 +98,15 @@ pub async fn look(devices: &DeviceSet, ledger: &Ledger, now: Timestamp) -> NodeS
 }
 
 async fn numbers(mut status: DeviceStatus, device: &Device, now: Timestamp) -> DeviceStatus {
-    let (stats, strays) = match (
-        device.stats().await,
-        device.strays(None, MAX_COUNTED_STRAYS).await,
-    ) {
-        (Ok(stats), Ok(strays)) => (stats, strays),
-        (Err(error), _) | (_, Err(error)) => {
+    let counted = async {
+        let stats = device.stats().await?;
+        let strays = device.strays(None, MAX_COUNTED_STRAYS).await?.len();
+        let unsent = device.unsent(MAX_COUNTED_UNSENT).await?;
+        Ok::<_, StorageError>((stats, strays, unsent))
+    };
+    let (stats, strays, unsent) = match counted.await {
+        Ok(counted) => counted,
+        Err(error) => {
             status.state = "unavailable".into();
             status.reason = error.to_string();
             return status;
@@ -123,7 +131,8 @@ async fn numbers(mut status: DeviceStatus, device: &Device, now: Timestamp) -> D
         total_bytes: stats.total_bytes,
         outbox: stats.outbox,
         quarantined: stats.quarantined,
-        strays: strays.len() as u64,
+        strays: strays as u64,
+        unsent,
         caught_up: device.caught_up().normal(),
         ..status
     }
@@ -148,6 +157,7 @@ pub fn publish(status: &NodeStatus) {
         gauge("martlet_device_outbox", device.outbox as f64);
         gauge("martlet_device_quarantined", device.quarantined as f64);
         gauge("martlet_device_strays", device.strays as f64);
+        gauge("martlet_device_unsent", device.unsent as f64);
         gauge("martlet_device_lag_seconds", device.lag_seconds);
     }
 }

@@ -82,6 +82,26 @@ impl Device {
         self.shared.readers.run(read).await
     }
 
+    /// Rows in the logs of all containers together: what other clusters are still to be sent, or asked whether they have
+    /// it. Counted up to a limit. Rows that were there before their container's log began are not among them.
+    pub async fn unsent(&self, limit: u64) -> Result<u64, StorageError> {
+        let shared = self.shared.clone();
+        let read = move || {
+            let mut rows = shared.index.scan(Family::Syncs, &[], None);
+            rows.seek_to_first();
+            let mut count = 0;
+            while count < limit
+                && let Some(key) = rows.key()
+            {
+                count += u64::from(keys::read_sync_entry(key).is_some());
+                rows.next();
+            }
+            rows.status()?;
+            Ok(count)
+        };
+        self.shared.readers.run(read).await
+    }
+
     /// The other cluster has what these entries tell of.
     pub async fn settle_syncs(&self, entries: Vec<SyncEntry>) -> Result<(), StorageError> {
         self.commit(move |batch| batch.settle_syncs(&entries)).await
