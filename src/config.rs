@@ -342,6 +342,32 @@ mod tests {
     }
 
     #[test]
+    fn waits_have_swifts_names_and_units() {
+        let file = |line: &str| {
+            let text = format!("{GOOD}\n[proxy]\nbind = \"127.0.0.1:0\"\n[proxy.pipeline.app]\n{line}");
+            NodeConfig::parse(&text).map_err(|error| error.to_string())
+        };
+        let lines = "conn_timeout = 0.3\nnode_timeout = 5\nrecoverable_node_timeout = 2.5\n\
+                     error_suppression_interval = 60\nerror_suppression_limit = 10";
+        let config = file(lines).unwrap();
+        let app = &config.proxy.as_ref().unwrap().pipeline.app;
+        assert_eq!(app.conn_timeout.get().as_millis(), 300);
+        assert_eq!(app.node_timeout.get().as_secs(), 5);
+        for (line, word) in [
+            ("conn_timeot = 1", "did you mean `conn_timeout`?"),
+            (
+                "error_supression_limit = 1",
+                "did you mean `error_suppression_limit`?",
+            ),
+            ("node_timeout = 0", "between 0.001 and 86400"),
+            ("node_timeout = \"5\"", "seconds"),
+        ] {
+            let error = file(line).unwrap_err();
+            assert!(error.contains(word), "{line}: {error}");
+        }
+    }
+
+    #[test]
     fn unknown_keys_are_refused_with_the_nearest_right_one() {
         assert!(NodeConfig::parse(GOOD).is_ok());
         for (from, to, hint) in [

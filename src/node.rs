@@ -8,7 +8,7 @@ use crate::rings::RingWatch;
 use crate::router::{Router, Server};
 use crate::security::Security;
 use martlet_container_server::{AccountServer, AccountTargets, ContainerServer};
-use martlet_node_client::{NodeClient, NodeClientConfig};
+use martlet_node_client::{NodeClient, NodeClientConfig, Waits};
 use martlet_object_server::{ObjectServer, ObjectServerConfig};
 use martlet_protocol::hash::HashSalt;
 use martlet_protocol::update::UpdateTarget;
@@ -182,6 +182,7 @@ impl StorageNode {
                 rings,
                 clock.clone(),
             )),
+            workers: workers.clone(),
             pass: Arc::new(PassEndpoint(workers.clone())),
             status: Arc::new(StatusEndpoint::new(workers.clone(), client.skews().clone())),
             recon: Arc::new(Recon::new(
@@ -272,6 +273,11 @@ fn spawn_workers(
     let (rings, clock, salt) = (|| rings.clone(), || clock.clone(), || salt.clone());
     let devices = || devices.clone();
     let settings = &storage.workers;
+    // Workers have time: they find out for themselves who is away.
+    let client = &client.with_waits(Waits {
+        insists: true,
+        ..client.waits()
+    });
     let replicator = Replicator::new(
         settings.replicator(addresses.clone()),
         devices(),

@@ -1,11 +1,17 @@
 //! Which server of a node answers a request that came to its listener.
 
-use http::{Method, StatusCode};
+use http::{HeaderName, Method, StatusCode};
 use martlet_protocol::header;
+use martlet_protocol::percent;
+use martlet_protocol::timestamp::Timestamp;
+use martlet_replicator::Workers;
 use martlet_service::logging::RequestLine;
 use martlet_service::{BoxFuture, Handler, Request, Response, headers, metrics, respond};
 use std::sync::Arc;
 use std::time::Instant;
+
+// Read as a name once, not for each request.
+static X_BACKEND_MARTLET_MISSED: HeaderName = HeaderName::from_static(header::X_BACKEND_MARTLET_MISSED);
 
 /// The servers of one node. A request goes to one of them by its path and the header that names the server.
 pub struct Router {
@@ -13,6 +19,8 @@ pub struct Router {
     pub container: Arc<dyn Handler>,
     pub account: Arc<dyn Handler>,
     pub replication: Arc<dyn Handler>,
+    /// Hear from proxies what a device has missed.
+    pub workers: Arc<Workers>,
     /// Runs one round of replication and answers with its report.
     pub pass: Arc<dyn Handler>,
     /// Tells of the devices and the workers.
@@ -53,6 +61,7 @@ impl Router {
             container: self.container.clone(),
             account: self.account.clone(),
             replication: self.replication.clone(),
+            workers: self.workers.clone(),
             pass: self.pass.clone(),
             status: self.status.clone(),
             recon: self.recon.clone(),
@@ -100,6 +109,18 @@ impl Router {
 }
 
 impl Router {
+    /// Passes on what a proxy says that a device has missed. Nonsense is passed over: it is advice.
+    fn hear_of_missed_writes(&self, request: &Request) {
+        let Some(told) = request.headers().get(&X_BACKEND_MARTLET_MISSED) else {
+            return;
+        };
+        let moment = headers::value_text(told).and_then(|text| Timestamp::parse(text).ok());
+        let device = request.uri().path().split('/').nth(1).map(percent::unquote);
+        if let (Some(moment), Some(Ok(device))) = (moment, device) {
+            self.workers.missed(&device, moment);
+        }
+    }
+
     /// What may be asked without the cluster key: whether the node is up, and what `swift-recon` wants to know. Nothing
     /// of it changes anything or shows a name of a client's.
     pub fn is_open(request: &Request) -> bool {
@@ -129,9 +150,15 @@ impl Handler for Router {
             Route::Recon => ("recon", &self.recon),
             Route::Replication => ("replication", &self.replication),
             // These leave their own line for each request.
-            Route::Server(Server::Object) => return self.object.call(request),
-            Route::Server(Server::Container) => return self.container.call(request),
-            Route::Server(Server::Account) => return self.account.call(request),
+            Route::Server(server) => {
+                self.hear_of_missed_writes(&request);
+                return match server {
+                    Server::Object => &self.object,
+                    Server::Container => &self.container,
+                    Server::Account => &self.account,
+                }
+                .call(request);
+            }
         };
         Box::pin(logged(name, handler, request))
     }

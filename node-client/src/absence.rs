@@ -95,7 +95,10 @@ mod tests {
         assert!(node.was_reached(at(1_600), Duration::from_millis(500)));
         assert!(!node.was_reached(at(2_001), Duration::from_millis(500)));
         node.answered(at(1_503), false);
-        assert!(!node.was_reached(at(1_503), Duration::from_millis(500)), "refused");
+        assert!(
+            !node.was_reached(at(1_503), Duration::from_millis(500)),
+            "refused"
+        );
     }
 
     #[test]

@@ -75,6 +75,7 @@ headers! {
     X_BACKEND_MARTLET_SERVER = "x-backend-martlet-server";
     X_BACKEND_MARTLET_SYNCED = "x-backend-martlet-synced";
     X_BACKEND_MARTLET_RINGS = "x-backend-martlet-rings";
+    X_BACKEND_MARTLET_MISSED = "x-backend-martlet-missed";
     X_BACKEND_MARTLET_ETAG = "x-backend-martlet-etag";
     X_BACKEND_MARTLET_ETAG_TRAILER = "x-backend-martlet-etag-trailer";
     X_BACKEND_MARTLET_LENGTH = "x-backend-martlet-length";

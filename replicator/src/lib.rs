@@ -21,6 +21,7 @@ mod doubt;
 mod expirer;
 pub mod inspect;
 mod ledger;
+mod missed;
 mod neighbours;
 mod peer;
 pub mod planner;

@@ -4,6 +4,7 @@ use crate::auditor::Auditor;
 use crate::container_sync::{ContainerSync, ContainerSyncReport};
 use crate::expirer::{ExpireReport, Expirer};
 use crate::ledger::{LastPass, Ledger};
+use crate::missed::Missed;
 use crate::reaper::{ReapReport, Reaper};
 use crate::reclaimer::{ReclaimReport, Reclaimer};
 use crate::reconciler::{ReconcileReport, Reconciler};
@@ -12,16 +13,20 @@ use crate::report::PassReport;
 use crate::status::{self, ClockStatus, NodeStatus};
 use crate::updater::{UpdateReport, Updater};
 use http::{Method, StatusCode};
+use martlet_protocol::timestamp::Timestamp;
 use martlet_service::{BoxFuture, Clock, Handler, Request, Response, Shutdown, Skews, Tasks, respond};
 use martlet_storage::DeviceSet;
 use serde::Serialize;
 use std::collections::{BTreeMap, BTreeSet};
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 use tokio::sync::Notify;
 
 /// How old the gauges of a device may be. Its outbox is counted for them.
 const GAUGE_INTERVAL: Duration = Duration::from_secs(30);
+
+/// A proxy that speaks of writes further in the future is not listened to.
+const MAX_AHEAD_SECS: u64 = 60;
 
 /// How often the workers work, milliseconds.
 #[derive(Clone, Debug)]
@@ -87,6 +92,9 @@ pub struct Workers {
     running: tokio::sync::Mutex<()>,
     replicate_now: Notify,
     update_now: Notify,
+    missed: Mutex<Missed>,
+    /// Something new was said to have been missed.
+    missed_more: Notify,
     unreachable: Mutex<BTreeSet<String>>,
 }
 
@@ -116,6 +124,7 @@ impl Workers {
         shutdown: Shutdown,
     ) -> Arc<Workers> {
         set.replicator.admit_all();
+        let interval = Duration::from_millis(config.replicate_interval_ms);
         let workers = Arc::new(Workers {
             config,
             devices,
@@ -125,6 +134,8 @@ impl Workers {
             running: tokio::sync::Mutex::new(()),
             replicate_now: Notify::new(),
             update_now: Notify::new(),
+            missed: Mutex::new(Missed::new(interval)),
+            missed_more: Notify::new(),
             unreachable: Mutex::default(),
         });
         let run = |name: &str, work: BoxFuture<'static, ()>| {
@@ -223,6 +234,41 @@ impl Workers {
         self.replicate_now.notify_one();
     }
 
+    /// A proxy says that a write of this moment did not reach a device of this node. A round begins at once, unless one
+    /// began after that moment, or the last one is too fresh: proxies say so with each request.
+    pub fn missed(&self, device: &str, moment: Timestamp) {
+        let is_here = self
+            .devices
+            .get(device)
+            .is_ok_and(|device| device.synced_at() > moment);
+        // A proxy whose clock is far ahead could not be satisfied by any round.
+        let is_sane = moment.secs() <= self.clock.now().secs() + MAX_AHEAD_SECS;
+        if is_sane && !is_here && self.lock_missed().note(moment) {
+            self.missed_more.notify_one();
+        }
+    }
+
+    fn lock_missed(&self) -> MutexGuard<'_, Missed> {
+        self.missed.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Returns when a round is due because of what proxies said.
+    async fn missed_is_due(&self) {
+        loop {
+            let due = self.lock_missed().due(Instant::now());
+            let time = async {
+                match due {
+                    Some(due) => tokio::time::sleep_until(due.into()).await,
+                    None => std::future::pending().await,
+                }
+            };
+            tokio::select! {
+                () = time => return,
+                () = self.missed_more.notified() => {}
+            }
+        }
+    }
+
     /// A look into the outboxes soon.
     pub fn update_soon(&self) {
         self.update_now.notify_one();
@@ -238,7 +284,9 @@ impl Workers {
         {
             tracing::error!("looking for mounted devices failed");
         }
+        self.lock_missed().began(self.clock.now(), Instant::now());
         let report = self.noted("replicator", self.set.replicator.pass()).await;
+        self.lock_missed().ended(report.complete);
         self.unreachable
             .lock()
             .unwrap_or_else(PoisonError::into_inner)
@@ -253,6 +301,7 @@ impl Workers {
             tokio::select! {
                 () = tokio::time::sleep(pause) => {}
                 () = self.replicate_now.notified() => {}
+                () = self.missed_is_due() => {}
             }
         }
     }

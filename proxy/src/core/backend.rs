@@ -1,6 +1,7 @@
 //! One request to one storage node: its headers, its path, and what its answer tells about the node.
 
 use super::Core;
+use super::freshness::Suppression;
 use super::placement::{Peer, Placement, Which};
 use http::header::{HeaderMap, HeaderName, HeaderValue, USER_AGENT};
 use http::{Method, StatusCode};
@@ -8,6 +9,7 @@ use martlet_node_client::{BackendRequest, NodeError};
 use martlet_protocol::header;
 use martlet_protocol::timestamp::Timestamp;
 use martlet_service::{Body, Response, headers};
+use std::sync::Arc;
 use std::time::Duration;
 
 /// How long a device that did not answer lately may take to be talked to again, its proof of the cluster key included.
@@ -16,6 +18,7 @@ const GREETING: Duration = Duration::from_millis(50);
 // Read as names once, not for each request.
 static X_BACKEND_MARTLET_SERVER: HeaderName = HeaderName::from_static(header::X_BACKEND_MARTLET_SERVER);
 static X_TRANS_ID: HeaderName = HeaderName::from_static(header::X_TRANS_ID);
+static X_BACKEND_MARTLET_MISSED: HeaderName = HeaderName::from_static(header::X_BACKEND_MARTLET_MISSED);
 static X_BACKEND_STORAGE_POLICY_INDEX: HeaderName =
     HeaderName::from_static(header::X_BACKEND_STORAGE_POLICY_INDEX);
 
@@ -42,6 +45,16 @@ pub fn common_headers(which: Which, trans_id: &str) -> HeaderMap {
 /// Sets a header of a known name.
 pub fn put(head: &mut HeaderMap, name: &'static str, value: HeaderValue) {
     head.insert(HeaderName::from_static(name), value);
+}
+
+/// Tells a device up to when it may have missed writes, so that it replicates now rather than at its next turn. Nearly
+/// always there is nothing to tell.
+pub fn tell_missed(peer: &Peer, headers: &mut HeaderMap) {
+    if let Some(missed) = peer.record.freshness.missed()
+        && let Ok(moment) = HeaderValue::from_str(&missed.normal())
+    {
+        headers.insert(X_BACKEND_MARTLET_MISSED.clone(), moment);
+    }
 }
 
 /// Passes on a client's wish to see an object whose time is over, where the operator allows it.
@@ -82,6 +95,15 @@ pub fn synced(head: &HeaderMap) -> Option<Timestamp> {
     timestamp(head, header::X_BACKEND_MARTLET_SYNCED)
 }
 
+/// What a device has finished by other rings than these says nothing of what these give it.
+fn forget_other_rings(head: &mut HeaderMap, fingerprint: u64) {
+    let rings = headers::text(head, header::X_BACKEND_MARTLET_RINGS);
+    let rings = rings.and_then(|rings| u64::from_str_radix(rings, 16).ok());
+    if rings != Some(fingerprint) {
+        head.remove(header::X_BACKEND_MARTLET_SYNCED);
+    }
+}
+
 /// The moment of the thing an answer is about, or of its deletion.
 pub fn moment(head: &HeaderMap) -> Option<Timestamp> {
     timestamp(head, header::X_BACKEND_TIMESTAMP).or_else(|| timestamp(head, header::X_TIMESTAMP))
@@ -118,10 +140,15 @@ impl Core {
         method: Method,
         path: String,
         query: Option<String>,
-        headers: HeaderMap,
+        mut headers: HeaderMap,
         body: Body,
     ) -> Result<Response, NodeError> {
         let is_head = method == Method::HEAD;
+        let client = match method {
+            Method::GET | Method::HEAD => &self.reader,
+            _ => &self.client,
+        };
+        tell_missed(peer, &mut headers);
         let request = BackendRequest {
             method,
             path,
@@ -129,7 +156,7 @@ impl Core {
             headers,
             body,
         };
-        let answered = self.client.call(&peer.node, request).await;
+        let answered = client.call(&peer.node, request).await;
         let response = self.hear(peer, answered)?;
         if is_head || response.status().is_success() {
             return Ok(response);
@@ -154,13 +181,7 @@ impl Core {
             }
             Ok(mut response) => {
                 peer.record.health.good();
-                // What a device has finished by other rings than these says nothing of what these give it.
-                let head = response.headers_mut();
-                let rings = headers::text(head, header::X_BACKEND_MARTLET_RINGS);
-                let rings = rings.and_then(|rings| u64::from_str_radix(rings, 16).ok());
-                if rings != Some(self.placer.fingerprint()) {
-                    head.remove(header::X_BACKEND_MARTLET_SYNCED);
-                }
+                forget_other_rings(response.headers_mut(), self.placer.fingerprint());
                 Ok(response)
             }
             Err(error) => {
@@ -178,7 +199,7 @@ impl Core {
     pub(super) fn blame(&self, peer: &Peer, error: &NodeError) {
         let now_ms = self.now_ms();
         let was = peer.record.health.is_suspended(now_ms);
-        peer.record.health.fault(now_ms);
+        peer.record.health.fault(now_ms, self.suppression());
         let (node, device) = (
             format_args!("{}:{}", peer.node.ip, peer.node.port),
             &peer.node.device,
@@ -189,6 +210,35 @@ impl Core {
             tracing::debug!(%node, device, %error, "device did not answer");
         }
         metrics::counter!("martlet_proxy_node_faults_total").increment(1);
+    }
+
+    /// Asks a device that may have missed writes for the head of something, now and then, while others are read from: so
+    /// it hears that it should replicate, and this proxy hears when it has.
+    pub(super) fn nudge(&self, peer: &Arc<Peer>, path: String, mut headers: HeaderMap) {
+        if !peer.record.freshness.may_nudge(self.now_ms()) {
+            return;
+        }
+        tell_missed(peer, &mut headers);
+        let (client, peer) = (self.reader.clone(), Arc::clone(peer));
+        let fingerprint = self.placer.fingerprint();
+        self.tasks.spawn("nudge", async move {
+            let request = BackendRequest {
+                headers,
+                ..BackendRequest::new(Method::HEAD, path)
+            };
+            // One that does not answer hears of it the next time.
+            if let Ok(mut response) = client.call(&peer.node, request).await {
+                forget_other_rings(response.headers_mut(), fingerprint);
+                peer.record.freshness.saw(synced(response.headers()));
+            }
+        });
+    }
+
+    fn suppression(&self) -> Suppression {
+        Suppression {
+            limit: self.config.error_suppression_limit.max(1),
+            interval_ms: self.config.error_suppression_interval.get().as_millis() as u64,
+        }
     }
 
     /// Whether a write goes past this device at once. A suspended one that can be talked to again is written to: passed

@@ -17,7 +17,12 @@ pub struct Freshness {
     missed: AtomicU64,
     /// The same for writes that reached fewer primaries than a majority, this device not among them.
     missed_thin: AtomicU64,
+    /// When the device may be asked next although others are read from; milliseconds since the proxy began.
+    next_nudge_ms: AtomicU64,
 }
+
+/// Between two questions to a device that is not fresh, while others of its partitions are.
+const NUDGE_PAUSE_MS: u64 = 1_000;
 
 impl Freshness {
     pub fn new(proxy_start: Timestamp) -> Self {
@@ -25,6 +30,7 @@ impl Freshness {
             synced: AtomicU64::new(0),
             missed: AtomicU64::new(proxy_start.raw()),
             missed_thin: AtomicU64::new(proxy_start.raw()),
+            next_nudge_ms: AtomicU64::new(0),
         }
     }
 
@@ -56,20 +62,41 @@ impl Freshness {
         synced.is_some_and(|synced| synced.raw() > self.missed.load(Ordering::Acquire))
     }
 
+    /// Up to when writes may have been missed, as long as the device has not told that it began a full pass since.
+    pub fn missed(&self) -> Option<Timestamp> {
+        let missed = self.missed.load(Ordering::Acquire);
+        (self.synced.load(Ordering::Acquire) <= missed).then(|| Timestamp::from_raw(missed))
+    }
+
+    /// Whether it is time to ask a device that is not read from how it is. Of several who ask this at once one is told so.
+    pub fn may_nudge(&self, now_ms: u64) -> bool {
+        let next = self.next_nudge_ms.load(Ordering::Relaxed);
+        let order = Ordering::Relaxed;
+        next <= now_ms
+            && self
+                .next_nudge_ms
+                .compare_exchange(next, now_ms + NUDGE_PAUSE_MS, order, order)
+                .is_ok()
+    }
+
     /// Whether the device's next answer is likely to prove it fresh.
     pub fn is_hoped(&self) -> bool {
         self.synced.load(Ordering::Acquire) > self.missed.load(Ordering::Acquire)
     }
 }
 
-/// Faults in a row after which a device is left alone for a while.
-const STRIKES: u32 = 3;
-/// How long a device is then asked only when nothing else is left, in milliseconds.
-const SUSPENSION_MS: u64 = 5_000;
+/// When a device is left alone for a while.
+#[derive(Clone, Copy, Debug)]
+pub struct Suppression {
+    /// After so many faults in a row.
+    pub limit: u32,
+    /// For so long, milliseconds.
+    pub interval_ms: u64,
+}
 
-/// Whether a device answers. After [`STRIKES`] faults in a row (refused, timed out, far behind its peers) writes go to a
-/// handoff at once and reads ask it last, for [`SUSPENSION_MS`]; then one more fault suspends it again, one good answer
-/// clears it. Times are milliseconds since the proxy began.
+/// Whether a device answers. After some faults in a row (refused, timed out, far behind its peers) writes go to a handoff
+/// at once and reads ask it last, for a while; then one more fault suspends it again, one good answer clears it. Times
+/// are milliseconds since the proxy began.
 #[derive(Debug, Default)]
 pub struct Health {
     strikes: AtomicU32,
@@ -85,12 +112,12 @@ impl Health {
         }
     }
 
-    pub fn fault(&self, now_ms: u64) {
+    pub fn fault(&self, now_ms: u64, rule: Suppression) {
         let strikes = self.strikes.fetch_add(1, Ordering::Relaxed).saturating_add(1);
-        if strikes >= STRIKES {
-            self.strikes.store(STRIKES, Ordering::Relaxed);
+        if strikes >= rule.limit {
+            self.strikes.store(rule.limit, Ordering::Relaxed);
             self.suspended_until_ms
-                .store(now_ms + SUSPENSION_MS, Ordering::Relaxed);
+                .store(now_ms + rule.interval_ms, Ordering::Relaxed);
         }
     }
 
@@ -115,8 +142,10 @@ mod tests {
         );
         device.saw(Some(at(101)));
         assert!(device.is_hoped() && device.is_proved_by(Some(at(101))));
+        assert_eq!(device.missed(), None);
         device.miss(at(105));
         assert!(!device.is_hoped() && !device.is_proved_by(Some(at(105))));
+        assert_eq!(device.missed(), Some(at(105)));
         device.miss(at(103));
         assert!(
             !device.is_proved_by(Some(at(104))),
@@ -126,6 +155,13 @@ mod tests {
         assert!(device.is_hoped());
         device.saw(None);
         assert!(!device.is_hoped(), "a restarted device starts from nothing");
+    }
+
+    #[test]
+    fn a_device_is_nudged_now_and_then() {
+        let device = Freshness::new(Timestamp::from_secs(100));
+        let told: Vec<bool> = [5, 6, 1_004, 1_005, 1_006].map(|at| device.may_nudge(at)).into();
+        assert_eq!(told, [true, false, false, true, false]);
     }
 
     #[test]
@@ -150,16 +186,20 @@ mod tests {
     #[test]
     fn three_faults_in_a_row_suspend_and_one_answer_clears() {
         let device = Health::default();
-        device.fault(0);
-        device.fault(0);
+        let rule = Suppression {
+            limit: 3,
+            interval_ms: 5_000,
+        };
+        device.fault(0, rule);
+        device.fault(0, rule);
         assert!(!device.is_suspended(0));
         device.good();
-        device.fault(0);
-        device.fault(0);
+        device.fault(0, rule);
+        device.fault(0, rule);
         assert!(!device.is_suspended(0));
-        device.fault(10);
+        device.fault(10, rule);
         assert!(device.is_suspended(10) && device.is_suspended(5_009) && !device.is_suspended(5_010));
-        device.fault(6_000);
+        device.fault(6_000, rule);
         assert!(
             device.is_suspended(6_001),
             "still bad: suspended by a single fault"

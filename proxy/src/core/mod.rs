@@ -35,6 +35,7 @@ mod ranges;
 mod read;
 mod read_plan;
 mod resume;
+mod seconds;
 mod stream;
 
 pub use authorize::{AllowAll, Authorize, Need};
@@ -64,7 +65,10 @@ pub struct Core {
     salt: HashSalt,
     policies: Policies,
     limits: Limits,
+    /// Calls that write.
     client: NodeClient,
+    /// Calls that read: another node can stand in for one that is slow.
+    reader: NodeClient,
     clock: Clock,
     info: InfoCache,
     /// Writes under way: they run to their end even when their client has left.
@@ -90,11 +94,12 @@ impl Core {
         );
         Arc::new(Core {
             placer: Placer::new(rings, clock.clone()),
+            reader: client.with_waits(config.read_waits()),
+            client: client.with_waits(config.write_waits()),
             config,
             salt,
             policies,
             limits,
-            client,
             clock,
             info,
             tasks: Tasks::new(),

@@ -86,6 +86,13 @@ pub async fn read(core: &Core, read: &Read<'_>, newest: bool) -> Outcome {
         .iter()
         .map(|peer| peer.record.freshness.is_hoped() && !peer.record.health.is_suspended(core.now_ms()))
         .collect();
+    if hopes.contains(&true) && !newest {
+        // The others are not asked; a device that missed something should hear of it all the same.
+        for (peer, _) in primaries.iter().zip(&hopes).filter(|(_, hoped)| !**hoped) {
+            let headers = read.probe_headers.as_ref().unwrap_or(&read.headers);
+            core.nudge(peer, backend::backend_path(placement, read.path), headers.clone());
+        }
+    }
     let change = &placement.change;
     let thin = primaries.iter().any(|peer| peer.record.freshness.may_lack_thin());
     let plan = ReadPlan::new(&hopes, primaries.len(), placement.replicas, newest)

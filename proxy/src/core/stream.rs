@@ -271,6 +271,7 @@ impl<'a> Opening<'a> {
         let number = self.attempts[slot];
         let mut request = BackendRequest::new(Method::PUT, self.path.clone());
         request.headers = self.headers[slot].clone();
+        backend::tell_missed(&peer, &mut request.headers);
         let core = self.core;
         async move {
             let said = open(core, &peer, request).await;
