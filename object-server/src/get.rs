@@ -36,7 +36,9 @@ pub(crate) async fn head(call: &Call<'_>) -> Result<Response, Refusal> {
 pub(crate) async fn get(call: &Call<'_>) -> Result<Response, Refusal> {
     let found = call
         .device
-        .open_object(call.address.policy, call.address.hash)
+        .open_object_at(call.address.policy, call.address.hash, |record| {
+            first_bytes(call.headers, record)
+        })
         .await;
     let answer = match found {
         Ok(Some(open)) => match visible(call, &open.record)? {
@@ -151,6 +153,19 @@ async fn answer_get(
     match body_out::open(plan, body).await {
         Ok(body) => Ok(respond::with(status, map, body)),
         Err(error) => Err(error.into()),
+    }
+}
+
+/// Which bytes of the body the answer begins with; `None` where it may have none.
+fn first_bytes(map: &HeaderMap, record: &ObjectRecord) -> Option<(u64, u64)> {
+    let data = record.data.as_ref()?;
+    if !Conditions::parse(|name| headers::text(map, name)).is_empty() {
+        return None;
+    }
+    match asked_ranges(map, record, data).ok()? {
+        Resolved::Whole => Some((0, data.length)),
+        Resolved::Ranges(ranges) => ranges.first().map(|range| (range.start, range.end)),
+        Resolved::Unsatisfiable => None,
     }
 }
 

@@ -158,6 +158,12 @@ impl Object<'_> {
             // A length nobody told: passed on as it comes, it cannot be resumed.
             return shown(parts.status, parts.headers, body);
         };
+        if body
+            .as_full()
+            .is_some_and(|bytes| bytes.len() as u64 == end - start)
+        {
+            return shown(parts.status, parts.headers, body);
+        }
         let resumer = self.resumer(version, start, end, body, taken.others);
         if end - start > GATHERED_BYTES {
             return shown(parts.status, parts.headers, resumer.into_body());

@@ -3,7 +3,7 @@
 use super::{Device, Shared};
 use crate::body::BodyReader;
 use crate::body::file::Blocks;
-use crate::body::reader::OpenFile;
+use crate::body::reader::{FirstPieces, OpenFile};
 use crate::body::writer::{BodyWriter, FinishedBody, Finishing};
 use crate::codec::keys;
 use crate::codec::object::{FileId, Location, StoredObject};
@@ -65,6 +65,17 @@ impl Device {
         policy: PolicyIndex,
         hash: PathHash,
     ) -> Result<Option<OpenObject>, StorageError> {
+        self.open_object_at(policy, hash, |_| None).await
+    }
+
+    /// The same for who knows by the record which bytes are read first (`start..end` of the body, may reach past it):
+    /// they are read in the errand that opens the file. Damage to them shows when they are read.
+    pub async fn open_object_at(
+        &self,
+        policy: PolicyIndex,
+        hash: PathHash,
+        first: impl Fn(&ObjectRecord) -> Option<(u64, u64)> + Send,
+    ) -> Result<Option<OpenObject>, StorageError> {
         let at = ObjectKey { policy, hash };
         for _ in 0..READ_AGAIN {
             let read = match self.shared.find_object(Tier::Memory, at) {
@@ -93,14 +104,25 @@ impl Device {
                     }));
                 }
                 Found::File(record, id, block_bytes) => {
-                    let files = self.shared.files.clone();
-                    let file = self.shared.readers.run(move || Ok(files.open_body(id)?)).await?;
                     let length = record.data.as_ref().map_or(0, |data| data.length);
                     let blocks = Blocks {
                         length,
                         block_bytes: u64::from(block_bytes),
                     };
-                    if let Some(file) = file {
+                    let files = self.shared.files.clone();
+                    let chunk_bytes = self.shared.config.read_chunk_bytes;
+                    let wanted = first(&record);
+                    let open = move || {
+                        let Some(file) = files.open_body(id)? else {
+                            return Ok(None);
+                        };
+                        let first = match wanted {
+                            Some(range) => FirstPieces::read(&file, blocks, id, chunk_bytes, range)?,
+                            None => FirstPieces::default(),
+                        };
+                        Ok(Some((file, first)))
+                    };
+                    if let Some((file, first)) = self.shared.readers.run(open).await? {
                         let shared = self.shared.clone();
                         let open = OpenFile {
                             shared,
@@ -112,7 +134,7 @@ impl Device {
                         };
                         return Ok(Some(OpenObject {
                             record,
-                            body: BodyReader::file(open),
+                            body: BodyReader::file(open, first),
                         }));
                     }
                     // Replaced meanwhile, or lost: quarantine finds out which.

@@ -1,6 +1,7 @@
 //! Large objects as one body: `answer` decides what a request gets of it, `reader` streams the pieces.
 
 mod answer;
+mod begun;
 mod rate;
 mod reader;
 

@@ -2,6 +2,7 @@
 //!
 //! Memory is flat: what is open ahead is bounded in number, and in bytes by what its connections buffer.
 
+use super::begun::Begun;
 use super::rate::{Pacer, RateLimit};
 use super::{ObjectPiece, Piece, Pieces};
 use crate::context::Origin;
@@ -15,8 +16,6 @@ use martlet_protocol::name::Target;
 use martlet_service::{Body, BodyError, headers};
 use std::collections::VecDeque;
 use std::time::{Duration, Instant};
-use tokio::sync::mpsc;
-use tokio::task::JoinHandle;
 
 /// The next piece is opened when so few bytes are left of what is open: enough to hide the time an opening takes, and
 /// little enough that no piece stands open for long.
@@ -73,80 +72,57 @@ pub struct Reader {
     listing_error: Option<SegmentError>,
 }
 
-/// The pieces as a task of its own finds them out: a listing or a nested manifest that takes its time, or a piece that
-/// has to wait, does not hold up the bytes of those before it.
+/// The pieces in their order. The one after the last that was taken is always being found out: a listing or a nested
+/// manifest that takes its time, or a piece that has to wait, does not hold up the bytes of those before it.
 struct Finding {
-    /// `None` is the end.
-    found: mpsc::Receiver<Result<Option<Piece>, SegmentError>>,
-    is_over: bool,
-    _task: Task<()>,
+    /// `None`: there are no more.
+    next: Option<Begun<Found>>,
+}
+
+/// A piece, or the end, or an error; and where those after it come from.
+struct Found {
+    item: Result<Option<Piece>, SegmentError>,
+    pieces: Pieces,
+    pacer: Pacer,
 }
 
 impl Finding {
-    fn start(mut pieces: Pieces, rate_limit: RateLimit) -> Self {
-        let (send, found) = mpsc::channel(1);
-        let task = tokio::spawn(async move {
-            let mut pacer = Pacer::new(rate_limit);
-            loop {
-                let item = pieces.next().await.transpose();
-                if let Ok(Some(piece)) = &item {
-                    let now = tokio::time::Instant::now();
-                    let delay = pacer.delay(piece, now);
-                    if !delay.is_zero() {
-                        tokio::time::sleep_until(now + delay).await;
-                    }
-                }
-                let is_last = !matches!(item, Ok(Some(_)));
-                if send.send(item).await.is_err() || is_last {
-                    return;
-                }
-            }
-        });
+    fn start(pieces: Pieces, rate_limit: RateLimit) -> Self {
         Finding {
-            found,
-            is_over: false,
-            _task: Task(task),
+            next: Some(Begun::new(find(pieces, Pacer::new(rate_limit)))),
         }
     }
 
     /// The next piece, if it is known; `wait`: waits until it is.
     async fn next(&mut self, wait: bool) -> Option<Result<Piece, SegmentError>> {
-        if self.is_over {
-            return None;
+        let begun = self.next.take_if(|begun| wait || begun.is_done())?;
+        let Ok(found) = begun.end().await else {
+            let words = "finding out the segments failed".into();
+            return Some(Err(SegmentError::Unavailable(words)));
+        };
+        if matches!(found.item, Ok(Some(_))) {
+            self.next = Some(Begun::new(find(found.pieces, found.pacer)));
         }
-        let item = if wait {
-            self.found.recv().await
-        } else {
-            match self.found.try_recv() {
-                Ok(item) => Some(item),
-                Err(mpsc::error::TryRecvError::Empty) => return None,
-                Err(mpsc::error::TryRecvError::Disconnected) => None,
-            }
-        };
-        let failed = || {
-            Err(SegmentError::Unavailable(
-                "finding out the segments failed".into(),
-            ))
-        };
-        let item = item.unwrap_or_else(failed).transpose();
-        self.is_over = !matches!(item, Some(Ok(_)));
-        item
+        found.item.transpose()
     }
 }
 
-/// A piece being opened by a task of its own, so that it gets on while others are sent.
+async fn find(mut pieces: Pieces, mut pacer: Pacer) -> Found {
+    let item = pieces.next().await.transpose();
+    if let Ok(Some(piece)) = &item {
+        let now = tokio::time::Instant::now();
+        let delay = pacer.delay(piece, now);
+        if !delay.is_zero() {
+            tokio::time::sleep_until(now + delay).await;
+        }
+    }
+    Found { item, pieces, pacer }
+}
+
+/// A piece being opened.
 struct Opening {
     bytes: u64,
-    task: Task<Result<Body, SegmentError>>,
-}
-
-/// Ends its task when dropped.
-struct Task<T>(JoinHandle<T>);
-
-impl<T> Drop for Task<T> {
-    fn drop(&mut self) {
-        self.0.abort();
-    }
+    body: Begun<Result<Body, SegmentError>>,
 }
 
 struct Open {
@@ -233,13 +209,13 @@ impl Reader {
     /// Makes the next piece current; `false` at the end.
     async fn advance(&mut self) -> Result<bool, SegmentError> {
         self.open_ahead().await;
-        let Some(mut opening) = self.ahead.pop_front() else {
+        let Some(opening) = self.ahead.pop_front() else {
             return match self.listing_error.take() {
                 Some(error) => Err(error),
                 None => Ok(false),
             };
         };
-        let body = match (&mut opening.task.0).await {
+        let body = match opening.body.end().await {
             Ok(opened) => opened?,
             Err(failure) => return Err(SegmentError::Unavailable(format!("opening failed: {failure}"))),
         };
@@ -265,8 +241,8 @@ impl Reader {
                 Some(Ok(piece)) => {
                     let (next, origin) = (self.source.next.clone(), self.source.origin.clone());
                     let bytes = piece.bytes();
-                    let task = Task(tokio::spawn(async move { open(piece, next, origin).await }));
-                    self.ahead.push_back(Opening { bytes, task });
+                    let body = Begun::new(open(piece, next, origin));
+                    self.ahead.push_back(Opening { bytes, body });
                 }
             }
         }
