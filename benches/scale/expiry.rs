@@ -14,16 +14,12 @@ const DUE: u64 = 1_700_000_100;
 
 pub async fn run(count: usize) -> Vec<Finding> {
     let mut cluster = Cluster::start();
-    let user = login(cluster.address()).await;
-    let made = user.call("PUT", &format!("/{CONTAINER}"), &[], "").await;
-    assert_eq!(made.status, 201, "{}", made.text());
-    cluster.stop();
     let objects = Objects {
         container: CONTAINER,
         count,
         delete_at: Some(DUE),
     };
-    loading::objects(&cluster, &objects).await;
+    loading::filled(&mut cluster, &objects).await;
     loading::rows(&cluster, CONTAINER, count).await;
     cluster.start_again();
     let begun = Instant::now();

@@ -1,5 +1,6 @@
 //! Data by the million, put straight into the devices of a cluster that is stopped, each copy where it belongs.
 
+use crate::clients::login;
 use crate::support::{Cluster, NODES};
 use bytes::Bytes;
 use martlet_protocol::hash::{HashSalt, PathHash};
@@ -93,6 +94,17 @@ impl Rings {
         config.max_open_bodies = TOGETHER;
         Device::open(config).expect("the device opens")
     }
+}
+
+/// Makes the container of the objects and stops the cluster, whose devices have them all then.
+pub async fn filled(cluster: &mut Cluster, objects: &Objects) {
+    let user = login(cluster.address()).await;
+    let made = user
+        .call("PUT", &format!("/{}", objects.container), &[], "")
+        .await;
+    assert_eq!(made.status, 201, "{}", made.text());
+    cluster.stop();
+    self::objects(cluster, objects).await;
 }
 
 /// Puts objects on all devices that are to have them. The cluster is stopped.

@@ -15,16 +15,12 @@ const PATIENCE: Duration = Duration::from_secs(600);
 
 pub async fn run(on_a_device: usize) -> Vec<Finding> {
     let mut cluster = Cluster::start_processes();
-    let user = login(cluster.address()).await;
-    let made = user.call("PUT", &format!("/{CONTAINER}"), &[], "").await;
-    assert_eq!(made.status, 201, "{}", made.text());
-    cluster.stop();
     let objects = Objects {
         container: CONTAINER,
         count: objects_for(on_a_device),
         delete_at: None,
     };
-    loading::objects(&cluster, &objects).await;
+    loading::filled(&mut cluster, &objects).await;
     cluster.start_again();
     cluster.pass();
     let user = login(cluster.address()).await;
