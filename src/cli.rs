@@ -195,7 +195,7 @@ pub struct PassOptions {
     /// One node, by its configuration file.
     #[arg(long)]
     pub config: Option<PathBuf>,
-    /// Only this worker: replicator, updater, expirer, reconciler, reaper, reclaimer or auditor.
+    /// Only this worker: replicator, updater, expirer, reconciler, reaper, reclaimer, container-sync or auditor.
     #[arg(long)]
     pub worker: Option<String>,
 }

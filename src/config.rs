@@ -168,6 +168,7 @@ impl NodeConfig {
                 return Err(ConfigError("[storage] names no devices".into()));
             }
             parse_reserve(&storage.device.fallocate_reserve)?;
+            storage.container_sync.proxies()?;
         }
         crate::security::check(&config)?;
         Ok(config)

@@ -2,9 +2,12 @@
 
 mod support;
 
+use rusty_s3::actions::{CreateMultipartUpload, S3Action};
+use rusty_s3::{Bucket, Credentials, UrlStyle};
 use serde_json::Value;
-use support::http::{Answer, Swift};
-use support::{Cluster, NodeProcess};
+use std::time::Duration;
+use support::http::{Answer, Swift, request};
+use support::{Cluster, NodeProcess, until, wait_for};
 
 /// A cluster with a proxy that trusts the other.
 struct Side {
@@ -14,15 +17,18 @@ struct Side {
     user: Swift,
 }
 
+/// Longer than any test: only the rounds that the test asks for.
+const ON_DEMAND: i64 = 86_400;
+
 impl Side {
-    async fn start(arguments: &[&str], name: &str) -> Side {
+    /// `interval`: seconds between rounds.
+    async fn start(arguments: &[&str], name: &str, interval: i64) -> Side {
         let mut cluster = Cluster::start_with(arguments);
         cluster.stop();
         let realms = cluster.data().join("container-sync-realms.conf");
         let path = realms.display().to_string();
         cluster.set_storage("container_sync", "realms_conf", path.into());
-        // Only the rounds that the test asks for.
-        cluster.set_storage("container_sync", "interval", 86_400.into());
+        cluster.set_storage("container_sync", "interval", interval.into());
         cluster.start_again();
         let (proxy, address) = start_proxy(&cluster, name);
         let user = Swift::login(&address, "test:tester", "testing").await;
@@ -105,8 +111,12 @@ fn start_proxy(cluster: &Cluster, name: &str) -> (NodeProcess, String) {
     ))
 }
 
-async fn two_sides(arguments: &[&str]) -> (Side, Side) {
-    let (a, b) = (Side::start(arguments, "a").await, Side::start(&[], "b").await);
+/// `interval`: seconds between rounds of the first.
+async fn two_sides(arguments: &[&str], interval: i64) -> (Side, Side) {
+    let (a, b) = (
+        Side::start(arguments, "a", interval).await,
+        Side::start(&[], "b", ON_DEMAND).await,
+    );
     a.knows(&a.address, &b.address, "realm");
     b.knows(&a.address, &b.address, "realm");
     (a, b)
@@ -118,7 +128,7 @@ fn sync_to<'v>(to: &'v str, key: &'v str) -> [(&'v str, &'v str); 2] {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn what_is_written_here_comes_there_and_back() {
-    let (a, b) = two_sides(&[]).await;
+    let (a, b) = two_sides(&[], ON_DEMAND).await;
     a.put("/box", &[], "").await;
     let big: Vec<u8> = (0..3_000_000u32).map(|n| (n % 251) as u8).collect();
     let text = [("content-type", "text/plain"), ("x-object-meta-color", "grün")];
@@ -196,7 +206,7 @@ async fn what_is_written_here_comes_there_and_back() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn what_could_not_be_sent_is_sent_later() {
-    let (a, mut b) = two_sides(&["--processes"]).await;
+    let (a, mut b) = two_sides(&["--processes"], ON_DEMAND).await;
     a.put("/box", &sync_to("//us/b/AUTH_test/box", "users"), "").await;
     let named = |n: usize| format!("/box/{n}");
     let put_some = async |from: usize, to: usize| {
@@ -255,4 +265,71 @@ async fn what_could_not_be_sent_is_sent_later() {
     a.pass();
     a.pass();
     assert_eq!(missing(&b, 40).await, [0; 0]);
+}
+
+/// Uploads an object in one part, as S3 clients do.
+async fn upload(address: &str, bucket: &str, key: &str, content: &str) {
+    let endpoint = format!("http://{address}").parse().expect("a URL");
+    let bucket = Bucket::new(endpoint, UrlStyle::Path, bucket.to_owned(), "us-east-1").expect("a bucket");
+    let credentials = Credentials::new("test:tester", "testing");
+    let send = async |method: &str, path: &str, query: Option<&str>, body: String| {
+        let target = format!("{path}?{}", query.unwrap_or(""));
+        let answer = request(address, method, &target, &[], body)
+            .await
+            .expect("an answer");
+        assert_eq!(answer.status, 200, "{method} {target}: {}", answer.text());
+        answer
+    };
+    let an_hour = Duration::from_secs(3_600);
+    let url = bucket
+        .create_multipart_upload(Some(&credentials), key)
+        .sign(an_hour);
+    let begun = send("POST", url.path(), url.query(), String::new()).await;
+    let begun = CreateMultipartUpload::parse_response(&begun.text()).expect("an upload's id");
+    let id = begun.upload_id();
+    let url = bucket.upload_part(Some(&credentials), key, 1, id).sign(an_hour);
+    let part = send("PUT", url.path(), url.query(), content.to_owned()).await;
+    let etags = [part.header("etag").trim_matches('"')];
+    let end = bucket.complete_multipart_upload(Some(&credentials), key, id, etags.into_iter());
+    let url = end.sign(an_hour);
+    send("POST", url.path(), url.query(), end.body()).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn uploads_in_parts_stay_where_they_are() {
+    let (a, b) = two_sides(&[], ON_DEMAND).await;
+    b.put("/box", &sync_to("//us/a/AUTH_test/box", "users"), "").await;
+    a.put("/box", &sync_to("//us/b/AUTH_test/box", "users"), "").await;
+    upload(&a.address, "box", "in-parts", "one part").await;
+    a.put("/box/plain", &[], "plain").await;
+    assert_eq!(a.text("/box/in-parts").await, "200 one part");
+    // It is told as left out, holds nothing up, and is not looked at for ever.
+    let first = a.pass();
+    assert_eq!((first.numbers(), first.sum("skipped")), ((1, 0, 0), 1));
+    assert_eq!(b.get("/box/in-parts").await.status, 404);
+    assert_eq!(b.text("/box/plain").await, "200 plain");
+    a.pass();
+    let third = a.pass();
+    assert_eq!((third.numbers(), third.sum("skipped")), ((0, 0, 0), 0));
+    // What takes its place goes as anything else.
+    a.put("/box/in-parts", &[], "whole").await;
+    assert_eq!(a.pass().numbers(), (1, 0, 0));
+    assert_eq!(b.text("/box/in-parts").await, "200 whole");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_cluster_that_takes_nothing_is_left_alone_for_a_while() {
+    let (a, b) = two_sides(&[], 1).await;
+    a.put("/box", &sync_to("//us/b/AUTH_test/box", "users"), "").await;
+    a.put("/box/o", &[], "content").await;
+    // There is no container there. The pause of each failure in a row is twice the one before.
+    wait_for("a round that leaves the container out", || {
+        let (_, reports) = a.cluster.martlet(&["recon", "container-sync", "--json"]);
+        let mut paused = reports.split("\"paused\":").skip(1);
+        paused.any(|rest| !rest.trim_start().starts_with('0'))
+    });
+    // Once it is there, everything comes by itself.
+    b.put("/box", &sync_to("//us/a/AUTH_test/box", "users"), "").await;
+    until("the object to come", async || b.get("/box/o").await.status == 200).await;
+    assert_eq!(b.text("/box/o").await, "200 content");
 }

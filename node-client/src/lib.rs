@@ -13,6 +13,7 @@ mod error;
 mod local;
 mod pool;
 mod remote;
+mod route;
 mod stall;
 mod update;
 mod upload;
@@ -22,6 +23,7 @@ pub use error::NodeError;
 /// A device of a ring: whom a call is for.
 pub use martlet_ring::Device as Node;
 pub use remote::{RemoteClient, RemoteError};
+pub use route::HttpProxy;
 pub use update::{send_update, update_request};
 pub use upload::{Ready, Upload};
 pub use waits::Waits;

@@ -1,5 +1,6 @@
 //! Calls to other clusters by their public addresses, over TLS where the address says so: what container sync needs.
 
+use crate::route::{HttpProxy, Routes};
 use crate::stall;
 use bytes::Bytes;
 use http_body::{Body as HttpBody, Frame, SizeHint};
@@ -50,18 +51,21 @@ impl Error for RemoteError {}
 #[derive(Clone)]
 pub struct RemoteClient {
     /// Made by the first call: the system's certificates are many, and most nodes never call anybody.
-    client: Arc<OnceLock<Client<HttpsConnector<HttpConnector>, Body>>>,
+    client: Arc<OnceLock<Client<HttpsConnector<Routes>, Body>>>,
     connect_timeout: Duration,
     stall_timeout: Duration,
+    proxies: Vec<HttpProxy>,
 }
 
 impl RemoteClient {
-    /// `stall_timeout_ms`: how long a call may go without a byte moving, either way.
-    pub fn new(connect_timeout_ms: u64, stall_timeout_ms: u64) -> Self {
+    /// `stall_timeout_ms`: how long a call may go without a byte moving, either way. `proxies`: through whom calls go;
+    /// straight when there are none.
+    pub fn new(connect_timeout_ms: u64, stall_timeout_ms: u64, proxies: Vec<HttpProxy>) -> Self {
         RemoteClient {
             client: Arc::default(),
             connect_timeout: Duration::from_millis(connect_timeout_ms),
             stall_timeout: Duration::from_millis(stall_timeout_ms),
+            proxies,
         }
     }
 
@@ -98,7 +102,7 @@ impl RemoteClient {
         }
     }
 
-    fn client(&self) -> &Client<HttpsConnector<HttpConnector>, Body> {
+    fn client(&self) -> &Client<HttpsConnector<Routes>, Body> {
         self.client.get_or_init(|| {
             let mut http = HttpConnector::new();
             http.enforce_http(false);
@@ -108,7 +112,7 @@ impl RemoteClient {
                 .with_tls_config(tls())
                 .https_or_http()
                 .enable_http1()
-                .wrap_connector(http);
+                .wrap_connector(Routes::new(http, self.proxies.clone()));
             Client::builder(TokioExecutor::new())
                 .pool_timer(TokioTimer::new())
                 .pool_idle_timeout(IDLE_TIMEOUT)
@@ -236,7 +240,7 @@ mod tests {
             // The connection knows the length and needs no end.
             let _ = sender.finish().await;
         };
-        let client = RemoteClient::new(5_000, 20_000);
+        let client = RemoteClient::new(5_000, 20_000, Vec::new());
         let (answer, ()) = tokio::join!(client.send(request(port, body)), feed);
         let answer = answer.unwrap();
         assert_eq!(answer.status(), 201);
@@ -253,7 +257,7 @@ mod tests {
     async fn who_is_silent_or_not_there_is_told_apart() {
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let port = listener.local_addr().unwrap().port();
-        let client = RemoteClient::new(5_000, 20);
+        let client = RemoteClient::new(5_000, 20, Vec::new());
         let silent = client.send(request(port, Body::empty())).await;
         assert_eq!(silent.unwrap_err(), RemoteError::Stalled);
         drop(listener);

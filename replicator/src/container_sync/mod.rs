@@ -14,7 +14,7 @@ use crate::backoff::Backoff;
 use crate::neighbours::Neighbours;
 use crate::replicator::Rings;
 use crate::sweep::{Tally, over_devices};
-use martlet_node_client::RemoteClient;
+use martlet_node_client::{HttpProxy, RemoteClient};
 use martlet_protocol::hash::{HashSalt, PathHash};
 use martlet_protocol::sync::{Realms, RealmsFile};
 use martlet_service::WatchedFile;
@@ -35,6 +35,8 @@ pub struct ContainerSyncConfig {
     pub realms_conf: Option<PathBuf>,
     /// Hosts that containers may name by a whole address. Swift's option.
     pub allowed_sync_hosts: Vec<String>,
+    /// HTTP proxies through which the other clusters are reached, by turns; straight without any. Swift's option.
+    pub sync_proxy: Vec<HttpProxy>,
     /// Spent on one container in one pass, seconds; the rest waits for the next. Swift's `container_time`.
     pub container_time_secs: u64,
     /// Rows of one container under way at once. Swift's `sync_row_concurrency`.
@@ -53,6 +55,7 @@ impl Default for ContainerSyncConfig {
         ContainerSyncConfig {
             realms_conf: None,
             allowed_sync_hosts: vec!["127.0.0.1".into()],
+            sync_proxy: Vec::new(),
             container_time_secs: 60,
             concurrency: 8,
             connect_timeout_ms: 5_000,
@@ -131,7 +134,11 @@ impl ContainerSync {
         );
         let pause = Duration::from_millis;
         ContainerSync(Arc::new(Shared {
-            remote: RemoteClient::new(config.connect_timeout_ms, config.stall_timeout_ms),
+            remote: RemoteClient::new(
+                config.connect_timeout_ms,
+                config.stall_timeout_ms,
+                config.sync_proxy.clone(),
+            ),
             backoff: Mutex::new(Backoff::new(
                 pause(config.first_pause_ms),
                 pause(config.longest_pause_ms),
