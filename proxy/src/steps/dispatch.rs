@@ -53,7 +53,10 @@ pub async fn run(mut request: Request, next: Next) -> Response {
     if is_change && let Err(refusal) = clean_change(request.headers_mut(), &target, guard.is_owner()) {
         return *refusal;
     }
-    let context = context::context(&request).cloned();
+    // The first policy stays: further segments of a large object need not be looked up for it.
+    let context = context::context(&request)
+        .filter(|context| context.policy().is_none())
+        .cloned();
     let mut response = edge.core.handle(request, (*target).clone(), &guard).await;
     if let (Some(context), Target::Object(path)) = (context, &*target)
         && let Some(container) = edge.core.remembered_container(&path.container_path()).await
