@@ -43,7 +43,7 @@ impl<'r> Address<'r> {
         if account.contains('/') || container.contains('/') {
             return Err(Refusal::bad_request(format!("Invalid path: {path}")));
         }
-        let longest = config.limits.max_object_name_length;
+        let longest = config.limits.longest_object_name(&container, &object);
         if object.len() > longest {
             let length = object.len();
             return Err(Refusal::bad_request(format!(

@@ -20,6 +20,17 @@ pub struct Limits {
     pub extra_header_count: usize,
 }
 
+/// Bytes that a name of the cluster's own (of a version, of an upload's part) may be longer than a client's.
+const RESERVED_ROOM: usize = 128;
+
+impl Limits {
+    /// How long the name of an object in this container may be. The cluster's own names hold a client's and add to it.
+    pub fn longest_object_name(&self, container: &str, object: &str) -> usize {
+        let is_own = container.starts_with('\0') || object.starts_with('\0');
+        self.max_object_name_length + if is_own { RESERVED_ROOM } else { 0 }
+    }
+}
+
 impl Default for Limits {
     fn default() -> Self {
         Limits {

@@ -183,7 +183,8 @@ pub fn delete_at(head: &HeaderMap, now_secs: u64) -> Result<Option<u64>, Respons
             .map(str::trim)
             .and_then(|text| text.parse::<i128>().ok());
         let after = after.ok_or_else(|| bad_request("Non-integer X-Delete-After"))?;
-        if after < 0 {
+        // What is over at this moment is past, as in Swift.
+        if after <= 0 {
             return Err(bad_request("X-Delete-After in past"));
         }
         let at = (i128::from(now_secs) + after.min(i128::from(LAST))).min(i128::from(LAST));
@@ -204,7 +205,7 @@ pub fn delete_at(head: &HeaderMap, now_secs: u64) -> Result<Option<u64>, Respons
         return Err(bad_request("Non-integer X-Delete-At"));
     }
     let at = whole.parse::<u64>().unwrap_or(LAST).min(LAST);
-    if negative || at < now_secs {
+    if negative || at <= now_secs {
         return Err(bad_request("X-Delete-At in past"));
     }
     Ok(Some(at))
@@ -392,7 +393,8 @@ mod tests {
         for (items, expected) in [
             (&[][..], Ok(None)),
             (&[("x-delete-after", "10")], Ok(Some(1_010))),
-            (&[("x-delete-after", "0")], Ok(Some(1_000))),
+            (&[("x-delete-after", "0")], Err("X-Delete-After in past")),
+            (&[("x-delete-after", "1")], Ok(Some(1_001))),
             (&[("x-delete-after", "-1")], Err("X-Delete-After in past")),
             (&[("x-delete-after", "soon")], Err("Non-integer X-Delete-After")),
             (
@@ -402,6 +404,7 @@ mod tests {
             (&[("x-delete-at", "2000")], Ok(Some(2_000))),
             (&[("x-delete-at", "2000.7")], Ok(Some(2_000))),
             (&[("x-delete-at", "999")], Err("X-Delete-At in past")),
+            (&[("x-delete-at", "1000")], Err("X-Delete-At in past")),
             (&[("x-delete-at", "-5")], Err("X-Delete-At in past")),
             (&[("x-delete-at", "")], Err("Non-integer X-Delete-At")),
             (&[("x-delete-at", "tomorrow")], Err("Non-integer X-Delete-At")),

@@ -35,9 +35,6 @@ use md5::{Digest, Md5};
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
-/// Bytes that reserved names may add to the longest name of a client.
-const RESERVED_ROOM: usize = 64;
-
 /// Metadata of an object that is known only when its body has been read (checksums, sizes of a manifest). A step puts
 /// this among the request's extensions and fills it before the body's end; the core stores it with the object. Bodies
 /// may also bring such headers as trailers of their own.
@@ -126,13 +123,8 @@ async fn put(
     let only_if_absent = checks::if_none_match(&request.headers)?;
     let info = authorized(core, &Method::PUT, &path, authorize).await?;
     let length = checks::body_length(&request.headers, body.content_length(), &core.limits)?;
-    // Names of the cluster's own add to a client's name.
-    let room = if path.object.starts_with('\0') {
-        RESERVED_ROOM
-    } else {
-        0
-    };
-    checks::name_length("Object", &path.object, core.limits.max_object_name_length + room)?;
+    let longest = core.limits.longest_object_name(&path.container, &path.object);
+    checks::name_length("Object", &path.object, longest)?;
     let now = checks::moment(&request.headers, &core.clock)?;
     let mut common = backend::common_headers(
         Which::Object(info.policy),
