@@ -81,8 +81,6 @@ fn usage(request: &Request, identity: Option<&Identity>, notifier: &Notifier) ->
         user: user.map(|user| user.id.clone()),
         project: user.and_then(|user| Some(user.project.as_ref()?.id.clone())),
         headers: shown(request.headers(), &notifier.config().metadata_headers),
-        // Until there is an answer.
-        has_failed: false,
         ..Usage::default()
     }
 }
