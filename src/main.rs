@@ -15,6 +15,7 @@ mod router;
 mod security;
 
 use clap::Parser;
+use std::num::NonZeroUsize;
 use std::process::ExitCode;
 
 /// Halves the price of small frames against glibc's allocator.
@@ -31,10 +32,16 @@ fn main() -> ExitCode {
         cli::Command::Node(options) => options.threads,
         _ => None,
     };
-    let mut runtime = tokio::runtime::Builder::new_multi_thread();
-    if let Some(threads) = threads {
-        runtime.worker_threads(threads.get());
-    }
+    let mut runtime = match threads.map(NonZeroUsize::get) {
+        // One thread hands nothing to another: no queues between threads, and what wakes a task is cheap.
+        Some(1) => tokio::runtime::Builder::new_current_thread(),
+        Some(threads) => {
+            let mut runtime = tokio::runtime::Builder::new_multi_thread();
+            runtime.worker_threads(threads);
+            runtime
+        }
+        None => tokio::runtime::Builder::new_multi_thread(),
+    };
     let runtime = match runtime.enable_all().build() {
         Ok(runtime) => runtime,
         Err(error) => {
