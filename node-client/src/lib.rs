@@ -107,8 +107,8 @@ impl BackendRequest {
     fn into_request(self, node: &Node) -> Result<Request, NodeError> {
         let device = martlet_protocol::percent::quote_segment(&node.device);
         let target = match self.query.as_deref().filter(|query| !query.is_empty()) {
-            Some(query) => format!("/{device}{}?{query}", self.path),
-            None => format!("/{device}{}", self.path),
+            Some(query) => ["/", &device, &self.path, "?", query].concat(),
+            None => ["/", &device, &self.path].concat(),
         };
         let uri = Uri::try_from(target).map_err(|error| NodeError::BadRequest(error.to_string()))?;
         let mut request = Request::new(self.body);

@@ -128,11 +128,13 @@ impl ContainerPath {
 
     /// `/account/container`, percent-encoded.
     pub fn path(&self) -> String {
-        format!(
-            "/{}/{}",
-            percent::quote_segment(&self.account),
-            percent::quote_segment(&self.container)
-        )
+        [
+            "/",
+            &percent::quote_segment(&self.account),
+            "/",
+            &percent::quote_segment(&self.container),
+        ]
+        .concat()
     }
 }
 
@@ -155,12 +157,15 @@ impl ObjectPath {
 
     /// `/account/container/object`, percent-encoded, slashes of the object name kept.
     pub fn path(&self) -> String {
-        format!(
-            "/{}/{}/{}",
-            percent::quote_segment(&self.account),
-            percent::quote_segment(&self.container),
-            percent::quote(&self.object)
-        )
+        [
+            "/",
+            &percent::quote_segment(&self.account),
+            "/",
+            &percent::quote_segment(&self.container),
+            "/",
+            &percent::quote(&self.object),
+        ]
+        .concat()
     }
 }
 

@@ -1,6 +1,7 @@
 //! Percent-encoding as Swift's servers and clients use it.
 
 use percent_encoding::{AsciiSet, NON_ALPHANUMERIC, percent_decode_str, utf8_percent_encode};
+use std::borrow::Cow;
 use std::fmt;
 
 /// Everything but unreserved characters and the slash.
@@ -27,12 +28,12 @@ impl std::error::Error for NotUtf8 {}
 
 /// Encodes a path; slashes stay.
 pub fn quote(text: &str) -> String {
-    utf8_percent_encode(text, PATH).to_string()
+    Cow::from(utf8_percent_encode(text, PATH)).into_owned()
 }
 
 /// Encodes one segment; slashes are encoded too.
 pub fn quote_segment(text: &str) -> String {
-    utf8_percent_encode(text, SEGMENT).to_string()
+    Cow::from(utf8_percent_encode(text, SEGMENT)).into_owned()
 }
 
 /// Decodes; a lone `%` stays as it is, as in Python's `unquote`.

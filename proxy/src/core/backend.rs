@@ -80,7 +80,7 @@ pub fn trans_id(headers: &HeaderMap, extensions: &http::Extensions) -> String {
 
 /// `/{partition}` and the quoted path.
 pub fn backend_path(placement: &Placement, path: &str) -> String {
-    format!("/{}{path}", placement.partition)
+    ["/", &placement.partition.to_string(), path].concat()
 }
 
 /// A moment in an answer's header.

@@ -106,7 +106,7 @@ pub async fn head_of(core: &Core, placement: &Placement, path: &str, headers: He
         method: Method::HEAD,
         path,
         query,
-        headers,
+        headers: Arc::new(headers),
         probe_headers: None,
     };
     let Some(answers) = read_majority(core, &read).await else {

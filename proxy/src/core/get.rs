@@ -65,7 +65,7 @@ pub struct Object<'a> {
     /// Quoted, from the account on.
     pub path: String,
     /// Without conditions and range.
-    pub plain_headers: HeaderMap,
+    pub plain_headers: Arc<HeaderMap>,
     pub newest: bool,
 }
 
@@ -87,18 +87,19 @@ async fn get(
         Which::Object(info.policy),
         &backend::trans_id(&request.headers, &request.extensions),
     );
-    for name in PASSED {
-        if let Some(value) = headers::find(&request.headers, name) {
-            backend::put(&mut full, name, value.clone());
+    let mut has_conditions = false;
+    for (name, value) in &request.headers {
+        if PASSED.contains(&name.as_str()) && !full.contains_key(name) {
+            has_conditions |= CONDITIONS.contains(&name.as_str());
+            full.insert(name.clone(), value.clone());
         }
     }
     backend::open_expired(core, &request.headers, &mut full);
-    let mut plain_headers = full.clone();
-    for name in CONDITIONS {
-        if headers::find(&plain_headers, name).is_some() {
-            plain_headers.remove(name);
-        }
-    }
+    let full = Arc::new(full);
+    let plain_headers = match has_conditions {
+        false => Arc::clone(&full),
+        true => Arc::new(without_conditions(&full)),
+    };
     let newest = headers::is_true(&request.headers, header::X_NEWEST);
     let object = Object {
         core,
@@ -111,10 +112,18 @@ async fn get(
         return object.head(full).await;
     }
     if ranges::wants_many(&full) {
-        return ranges::get(&object, full).await;
+        return ranges::get(&object, Arc::unwrap_or_clone(full)).await;
     }
     let taken = object.ask(Method::GET, full).await?;
     Ok(object.respond(taken).await)
+}
+
+fn without_conditions(full: &HeaderMap) -> HeaderMap {
+    let mut plain = full.clone();
+    for name in CONDITIONS {
+        plain.remove(name);
+    }
+    plain
 }
 
 impl Object<'_> {
@@ -122,8 +131,8 @@ impl Object<'_> {
     ///
     /// # Errors
     /// The 404 or 503 for the client.
-    pub async fn ask(&self, method: Method, full: HeaderMap) -> Result<Taken, Response> {
-        let probe_headers = (method == Method::GET).then(|| self.plain_headers.clone());
+    pub async fn ask(&self, method: Method, full: Arc<HeaderMap>) -> Result<Taken, Response> {
+        let probe_headers = (method == Method::GET).then(|| Arc::clone(&self.plain_headers));
         let read_of = Read {
             placement: &self.placement,
             method,
@@ -139,7 +148,7 @@ impl Object<'_> {
         }
     }
 
-    async fn head(&self, full: HeaderMap) -> Result<Response, Response> {
+    async fn head(&self, full: Arc<HeaderMap>) -> Result<Response, Response> {
         let taken = self.ask(Method::HEAD, full).await?;
         let (parts, _) = taken.response.into_parts();
         Ok(shown(parts.status, parts.headers, Body::empty()))
@@ -190,7 +199,7 @@ impl Object<'_> {
             core: Arc::clone(self.core),
             placement: self.placement.clone(),
             path: self.path.clone(),
-            headers: self.plain_headers.clone(),
+            headers: Arc::clone(&self.plain_headers),
             version,
             position: start,
             end,

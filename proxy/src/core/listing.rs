@@ -125,7 +125,7 @@ impl Lister<'_> {
             method: Method::GET,
             path: self.path,
             query: Some(text.encode()),
-            headers,
+            headers: Arc::new(headers),
             probe_headers: None,
         };
         let answers = read_majority(self.core, &read)

@@ -25,7 +25,7 @@ pub async fn get(object: &Object<'_>, mut full: HeaderMap) -> Result<Response, R
     let specs = range_header(&full).and_then(parse_ranges).unwrap_or_default();
     full.remove(RANGE);
     let whole_if = headers::text(&full, "x-backend-ignore-range-if-metadata-present").map(str::to_owned);
-    let taken = object.ask(Method::HEAD, full).await?;
+    let taken = object.ask(Method::HEAD, Arc::new(full)).await?;
     let (parts, _) = taken.response.into_parts();
     if parts.status != StatusCode::OK {
         return Ok(refused(parts.status, parts.headers));

@@ -21,9 +21,9 @@ pub struct Read<'a> {
     /// Quoted, from the account on.
     pub path: &'a str,
     pub query: Option<String>,
-    pub headers: HeaderMap,
+    pub headers: Arc<HeaderMap>,
     /// Sent as HEAD to nodes whose body is not wanted; `None`: those get the same request.
-    pub probe_headers: Option<HeaderMap>,
+    pub probe_headers: Option<Arc<HeaderMap>>,
 }
 
 /// The answer that was chosen.
@@ -89,7 +89,7 @@ pub async fn read(core: &Core, read: &Read<'_>, newest: bool) -> Outcome {
     if hopes.contains(&true) && !newest {
         // The others are not asked; a device that missed something should hear of it all the same.
         for (peer, _) in primaries.iter().zip(&hopes).filter(|(_, hoped)| !**hoped) {
-            let headers = read.probe_headers.as_ref().unwrap_or(&read.headers);
+            let headers = read.probe_headers.as_ref().unwrap_or(&read.headers).as_ref();
             core.nudge(peer, backend::backend_path(placement, read.path), headers.clone());
         }
     }
@@ -215,8 +215,8 @@ async fn ask(
     whole: bool,
 ) -> (usize, Arc<Peer>, Result<Response, NodeError>) {
     let (method, headers) = match &read.probe_headers {
-        Some(probe) if !whole => (Method::HEAD, probe.clone()),
-        _ => (read.method.clone(), read.headers.clone()),
+        Some(probe) if !whole => (Method::HEAD, probe.as_ref().clone()),
+        _ => (read.method.clone(), read.headers.as_ref().clone()),
     };
     let began = Instant::now();
     let path = backend::backend_path(read.placement, read.path);

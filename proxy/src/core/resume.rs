@@ -36,7 +36,7 @@ pub struct Resumer {
     /// Quoted, from the account on.
     pub path: String,
     /// Of the requests that go on: no conditions, no range.
-    pub headers: HeaderMap,
+    pub headers: Arc<HeaderMap>,
     pub version: Version,
     /// The next byte to send, counted in the whole object.
     pub position: u64,
@@ -81,7 +81,7 @@ impl Resumer {
     /// Finds another node with the same version and takes its body from here on.
     async fn go_on(&mut self) -> bool {
         while let Some(peer) = self.next_node() {
-            let mut head = self.headers.clone();
+            let mut head = self.headers.as_ref().clone();
             let range = format!("bytes={}-{}", self.position, self.end - 1);
             if let Ok(range) = HeaderValue::from_str(&range) {
                 head.insert(RANGE, range);

@@ -93,7 +93,7 @@ fn quoted(map: &HeaderMap) -> Option<String> {
     let etag = headers::text(map, ETAG.as_str())?;
     let has_quotes =
         etag.len() > 1 && (etag.starts_with('"') || etag.starts_with("W/\"")) && etag.ends_with('"');
-    (!has_quotes).then(|| format!("\"{etag}\""))
+    (!has_quotes).then(|| ["\"", etag, "\""].concat())
 }
 
 async fn is_wanted(next: &Next, path: &ObjectPath) -> bool {

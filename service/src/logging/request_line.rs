@@ -6,6 +6,7 @@ use super::{BUFFER, JSON};
 use martlet_protocol::timestamp::Timestamp;
 use std::cell::RefCell;
 use std::fmt::Write;
+use std::net::{IpAddr, SocketAddr};
 use std::sync::atomic::Ordering;
 use std::time::{SystemTime, UNIX_EPOCH};
 use tracing::Level;
@@ -63,6 +64,22 @@ impl Fields {
     pub fn number(&mut self, name: &str, value: u64) {
         self.name(name);
         push_number(&mut self.line, value);
+    }
+
+    /// `address:port`.
+    pub fn address(&mut self, name: &str, address: SocketAddr) {
+        let IpAddr::V4(ip) = address.ip() else {
+            return self.text(name, &address.to_string());
+        };
+        self.name(name);
+        self.line.push('"');
+        for (at, octet) in ip.octets().into_iter().enumerate() {
+            self.line.push_str(if at == 0 { "" } else { "." });
+            push_number(&mut self.line, u64::from(octet));
+        }
+        self.line.push(':');
+        push_number(&mut self.line, u64::from(address.port()));
+        self.line.push('"');
     }
 
     fn name(&mut self, name: &str) {
@@ -141,6 +158,8 @@ mod tests {
         fields.text("path", "/v1/a%20b");
         fields.text("agent", "a \"b\"\n\u{7f}");
         fields.number("status", 200);
+        fields.address("v4", SocketAddr::from(([127, 0, 0, 1], 8080)));
+        fields.address("v6", SocketAddr::from(([0, 0, 0, 0, 0, 0, 0, 1], 80)));
         fields.number("bytes", 0);
         fields.number("most", u64::MAX);
         fields.line
@@ -150,7 +169,7 @@ mod tests {
     fn fields_are_shown_as_in_other_lines() {
         assert_eq!(
             line(false),
-            r#" path="/v1/a%20b" agent="a \"b\"\n\u{7f}" status=200 bytes=0 most=18446744073709551615"#
+            r#" path="/v1/a%20b" agent="a \"b\"\n\u{7f}" status=200 v4="127.0.0.1:8080" v6="[::1]:80" bytes=0 most=18446744073709551615"#
         );
         let json: serde_json::Value = serde_json::from_str(&format!("{{\"a\":1{}}}", line(true))).unwrap();
         assert_eq!(json["agent"], "a \"b\"\n\u{7f}");

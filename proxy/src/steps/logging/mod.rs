@@ -273,7 +273,7 @@ impl Line {
         fields.number("bytes_received", received);
         fields.number("bytes_sent", self.sent);
         if let Some(Peer(address)) = self.peer {
-            fields.text("client", &address.to_string());
+            fields.address("client", address);
         }
         for (name, value) in [("user_agent", &self.user_agent), ("referer", &self.referer)] {
             if let Some(value) = value {
