@@ -1,5 +1,6 @@
 //! The one binary: reads the command line and starts what it asks for.
 
+mod allocator;
 mod cli;
 mod config;
 mod control;
@@ -18,9 +19,8 @@ use clap::Parser;
 use std::num::NonZeroUsize;
 use std::process::ExitCode;
 
-/// Halves the price of small frames against glibc's allocator.
 #[global_allocator]
-static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
+static ALLOCATOR: allocator::Allocator = allocator::Allocator;
 
 fn main() -> ExitCode {
     let command = cli::Cli::parse().command;
