@@ -66,11 +66,19 @@ mod tests {
                     for block in [zeroed, block] {
                         assert!(!block.is_null() && block as usize % align == 0, "{layout:?}");
                     }
-                    assert!(std::slice::from_raw_parts(zeroed, size).iter().all(|byte| *byte == 0));
+                    assert!(
+                        std::slice::from_raw_parts(zeroed, size)
+                            .iter()
+                            .all(|byte| *byte == 0)
+                    );
                     block.write_bytes(7, size);
                     let grown = Allocator.realloc(block, layout, size + 500);
                     assert!(grown as usize % align == 0, "{layout:?}");
-                    assert!(std::slice::from_raw_parts(grown, size).iter().all(|byte| *byte == 7));
+                    assert!(
+                        std::slice::from_raw_parts(grown, size)
+                            .iter()
+                            .all(|byte| *byte == 7)
+                    );
                     let larger = Layout::from_size_align(size + 500, align).unwrap();
                     Allocator.dealloc(grown, larger);
                     Allocator.dealloc(zeroed, layout);

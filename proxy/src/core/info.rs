@@ -4,7 +4,7 @@
 //! the recheck time, as in Swift. Changes through this proxy drop what it remembers.
 
 use super::Core;
-use super::container;
+use super::{container, recent};
 use http::header::HeaderMap;
 use martlet_protocol::header;
 use martlet_protocol::name::{AccountName, ContainerPath};
@@ -172,13 +172,16 @@ pub struct InfoCache {
     containers: Cache<String, Arc<ContainerInfo>>,
     /// Counts changes made through this proxy. What was asked before a change and comes after it is not kept.
     changes: AtomicU64,
+    /// Tells this cache from others of the process.
+    id: u64,
 }
 
 const CAPACITY: u64 = 20_000;
 
 impl InfoCache {
     pub fn new(recheck_account_ms: u64, recheck_container_ms: u64) -> Self {
-        let lasting = |ms| Duration::from_millis(ms);
+        static CACHES: AtomicU64 = AtomicU64::new(0);
+        let lasting = |ms| Duration::from_millis(ms).saturating_sub(recent::SPAN);
         InfoCache {
             accounts: Cache::builder()
                 .max_capacity(CAPACITY)
@@ -189,6 +192,15 @@ impl InfoCache {
                 .time_to_live(lasting(recheck_container_ms))
                 .build(),
             changes: AtomicU64::new(0),
+            id: CACHES.fetch_add(1, Ordering::Relaxed),
+        }
+    }
+
+    /// Asked for before a look into the caches, for [`recent::keep`] after it.
+    fn state(&self) -> recent::State {
+        recent::State {
+            cache: self.id,
+            changes: self.changes.load(Ordering::Acquire),
         }
     }
 }
@@ -199,8 +211,7 @@ const ATTEMPTS: usize = 3;
 impl Core {
     /// The account, from memory or its servers. Many who ask at once share one question.
     pub async fn account_info(self: &Arc<Self>, account: &AccountName) -> Arc<AccountInfo> {
-        let cache = &self.info.accounts;
-        if let Some(known) = cache.get(account.as_str()).await {
+        if let Some(known) = self.remembered_account(account).await {
             return known;
         }
         Box::pin(self.find_account(account)).await
@@ -230,22 +241,32 @@ impl Core {
 
     /// The account as it is remembered, without asking anybody.
     pub async fn remembered_account(&self, account: &AccountName) -> Option<Arc<AccountInfo>> {
-        self.info.accounts.get(account.as_str()).await
+        let state = self.info.state();
+        if let Some(known) = recent::get(state, account, "") {
+            return Some(known);
+        }
+        let known = self.info.accounts.get(account.as_str()).await?;
+        recent::keep(state, account, "", &known);
+        Some(known)
     }
 
     /// The container as it is remembered, without asking anybody.
     pub async fn remembered_container(&self, path: &ContainerPath) -> Option<Arc<ContainerInfo>> {
-        self.info.containers.get(&container_key(path)).await
+        let state = self.info.state();
+        if let Some(known) = recent::get(state, &path.account, &path.container) {
+            return Some(known);
+        }
+        let known = self.info.containers.get(&container_key(path)).await?;
+        recent::keep(state, &path.account, &path.container, &known);
+        Some(known)
     }
 
     /// The container, from memory or its servers.
     pub async fn container_info(self: &Arc<Self>, path: &ContainerPath) -> Arc<ContainerInfo> {
-        let cache = &self.info.containers;
-        let key = container_key(path);
-        if let Some(known) = cache.get(key.as_str()).await {
+        if let Some(known) = self.remembered_container(path).await {
             return known;
         }
-        Box::pin(self.find_container(path, key)).await
+        Box::pin(self.find_container(path, container_key(path))).await
     }
 
     /// What the container's servers say; see [`Self::find_account`].
@@ -273,6 +294,8 @@ impl Core {
     pub(super) async fn forget_account(&self, account: &AccountName) {
         self.info.changes.fetch_add(1, Ordering::AcqRel);
         self.info.accounts.invalidate(account.as_str()).await;
+        // Again: who looked between the two has found the old one.
+        self.info.changes.fetch_add(1, Ordering::AcqRel);
     }
 
     /// Forgets a container that is being changed.
@@ -282,6 +305,7 @@ impl Core {
             .containers
             .invalidate(container_key(path).as_str())
             .await;
+        self.info.changes.fetch_add(1, Ordering::AcqRel);
     }
 
     async fn look_up_account(self: &Arc<Self>, account: &AccountName) -> Result<Arc<AccountInfo>, Existence> {

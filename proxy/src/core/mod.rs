@@ -4,7 +4,8 @@
 //! - `quorum`, `read_plan`, `merge`: decisions, as plain state machines.
 //! - `fan_out`, `read`, `resume`: thin shells that carry the decisions out.
 //! - `put`, `get`, `ranges`, `post`, `delete`, `container`, `account`, `listing`: the controllers.
-//! - `checks`, `info`, `authorize`, `answer`: what a request must look like, what is known, who may, what is said.
+//! - `checks`, `info` (with `recent`), `authorize`, `answer`: what a request must look like, what is known, who may, what
+//!   is said.
 //!
 //! A newcomer begins with `put`: the life of a PUT.
 
@@ -34,6 +35,7 @@ mod quorum;
 mod ranges;
 mod read;
 mod read_plan;
+mod recent;
 mod resume;
 mod seconds;
 mod stream;
