@@ -198,8 +198,39 @@ fn device_config(path: &Path, name: &str) -> DeviceConfig {
     }
 }
 
+/// A folder in memory, where the machine has enough of it. What these tests prove holds on any disk, and most of their
+/// time went into syncs; `storage/tests/crash` sees to it that what is synced stays.
+fn quick_folder() -> tempfile::TempDir {
+    const ENOUGH: u64 = 2 << 30;
+    let memory = Path::new("/dev/shm");
+    let has_room = rustix::fs::statvfs(memory).is_ok_and(|fs| fs.f_bavail * fs.f_frsize >= ENOUGH);
+    let folder = match has_room {
+        true => tempfile::tempdir_in(memory),
+        false => tempfile::tempdir(),
+    };
+    folder.unwrap()
+}
+
 pub fn at(secs: u64) -> Timestamp {
     Timestamp::from_secs(1_000_000 + secs)
+}
+
+impl Drop for Cluster {
+    /// A database that stays open when its folder is gone tries to flush for ever, on the one thread that all databases
+    /// of the process flush with: after some tests, each further one waited for minutes.
+    fn drop(&mut self) {
+        let sets: Vec<DeviceSet> = self.nodes.iter().map(|node| node.devices.clone()).collect();
+        let closing = std::thread::spawn(move || {
+            let runtime = tokio::runtime::Builder::new_current_thread().build().unwrap();
+            runtime.block_on(async {
+                for set in sets {
+                    set.close().await;
+                }
+            });
+        });
+        // A test that failed says why itself.
+        let _ = closing.join();
+    }
 }
 
 impl Cluster {
@@ -214,7 +245,7 @@ impl Cluster {
     }
 
     async fn start_with(sockets: bool) -> Cluster {
-        let folder = tempfile::tempdir().unwrap();
+        let folder = quick_folder();
         let mut listeners = Vec::new();
         let mut ports = Vec::new();
         for id in 0..NODES as u16 {
