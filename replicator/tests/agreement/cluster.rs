@@ -25,6 +25,7 @@ use martlet_storage::{
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex};
+use std::time::Duration;
 
 pub const POLICY: PolicyIndex = PolicyIndex(0);
 pub const OBJECTS: Space = Space::Objects(POLICY);
@@ -589,6 +590,22 @@ impl Cluster {
                 );
             }
         }
+    }
+
+    /// Fails unless so many copies come to lie in a device's quarantine; they are moved there behind the answer.
+    pub async fn assert_quarantined(&self, id: usize, copies: u64) {
+        let device = self.device(id);
+        let moved = async {
+            while device.quarantined() != copies {
+                tokio::task::yield_now().await;
+            }
+        };
+        let moved = tokio::time::timeout(Duration::from_secs(20), moved).await;
+        assert!(
+            moved.is_ok(),
+            "{} in quarantine, not {copies}",
+            device.quarantined()
+        );
     }
 
     /// Turns one bit of every body that lies in a file of its own. Returns how many there were.

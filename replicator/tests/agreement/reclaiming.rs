@@ -170,11 +170,8 @@ async fn a_disk_that_was_away_does_not_bring_back_what_was_deleted() {
     let report = cluster.pass(away).await;
     assert!(report.complete && !report.in_doubt, "{report:?}");
     assert_eq!(cluster.record(away, "o").await, None);
-    assert_eq!(
-        cluster.device(away).stats().await.unwrap().quarantined,
-        1,
-        "nothing is destroyed"
-    );
+    // Nothing is destroyed.
+    cluster.assert_quarantined(away, 1).await;
     for _ in 0..2 {
         for id in 0..NODES {
             cluster.pass(id).await;
