@@ -2,11 +2,9 @@
 
 mod support;
 
-use rusty_s3::actions::{CreateMultipartUpload, S3Action};
-use rusty_s3::{Bucket, Credentials, UrlStyle};
 use serde_json::Value;
-use std::time::Duration;
-use support::http::{Answer, Swift, request};
+use support::http::{Answer, Swift};
+use support::uploads::upload;
 use support::{Cluster, NodeProcess, until, wait_for};
 
 /// A cluster with a proxy that trusts the other.
@@ -267,34 +265,6 @@ async fn what_could_not_be_sent_is_sent_later() {
     a.pass();
     a.pass();
     assert_eq!(missing(&b, 40).await, [0; 0]);
-}
-
-/// Uploads an object in one part, as S3 clients do.
-async fn upload(address: &str, bucket: &str, key: &str, content: &str) {
-    let endpoint = format!("http://{address}").parse().expect("a URL");
-    let bucket = Bucket::new(endpoint, UrlStyle::Path, bucket.to_owned(), "us-east-1").expect("a bucket");
-    let credentials = Credentials::new("test:tester", "testing");
-    let send = async |method: &str, path: &str, query: Option<&str>, body: String| {
-        let target = format!("{path}?{}", query.unwrap_or(""));
-        let answer = request(address, method, &target, &[], body)
-            .await
-            .expect("an answer");
-        assert_eq!(answer.status, 200, "{method} {target}: {}", answer.text());
-        answer
-    };
-    let an_hour = Duration::from_secs(3_600);
-    let url = bucket
-        .create_multipart_upload(Some(&credentials), key)
-        .sign(an_hour);
-    let begun = send("POST", url.path(), url.query(), String::new()).await;
-    let begun = CreateMultipartUpload::parse_response(&begun.text()).expect("an upload's id");
-    let id = begun.upload_id();
-    let url = bucket.upload_part(Some(&credentials), key, 1, id).sign(an_hour);
-    let part = send("PUT", url.path(), url.query(), content.to_owned()).await;
-    let etags = [part.header("etag").trim_matches('"')];
-    let end = bucket.complete_multipart_upload(Some(&credentials), key, id, etags.into_iter());
-    let url = end.sign(an_hour);
-    send("POST", url.path(), url.query(), end.body()).await;
 }
 
 #[tokio::test(flavor = "multi_thread")]
