@@ -9,6 +9,8 @@ use std::time::{Duration, Instant};
 
 /// Between the beginnings of two rounds, when the latter is owed to a proxy's word.
 const FIRST_PAUSE: Duration = Duration::from_secs(2);
+/// The same after rounds that did not succeed, however seldom the node's own turns come.
+const LONGEST_PAUSE: Duration = Duration::from_secs(10);
 
 /// What proxies said, and what was done about it.
 #[derive(Debug)]
@@ -28,7 +30,7 @@ impl Missed {
             newest: Timestamp::ZERO,
             began: None,
             pause: FIRST_PAUSE,
-            longest: longest.max(FIRST_PAUSE),
+            longest: longest.clamp(FIRST_PAUSE, LONGEST_PAUSE),
         }
     }
 
@@ -47,6 +49,10 @@ impl Missed {
     /// The round has ended. What it was to bring is here only when it was complete.
     pub fn ended(&mut self, is_complete: bool) {
         if !is_complete {
+            // Rounds that nobody asked for, while others start too, say nothing of the ones to come.
+            if self.newest.is_zero() {
+                return;
+            }
             self.pause = (self.pause * 2).min(self.longest);
             return;
         }
@@ -107,6 +113,22 @@ mod tests {
         assert_eq!(missed.due(start), None);
         missed.note(at(102));
         assert_eq!(missed.due(start), Some(start + FIRST_PAUSE));
+    }
+
+    #[test]
+    fn what_failed_before_anybody_asked_does_not_count() {
+        let start = Instant::now();
+        let mut missed = Missed::new(Duration::from_secs(3_600));
+        for _ in 0..9 {
+            missed.began(Timestamp::from_secs(100), start);
+            missed.ended(false);
+        }
+        missed.note(Timestamp::from_secs(101));
+        assert_eq!(missed.due(start), Some(start + FIRST_PAUSE));
+        for _ in 0..9 {
+            missed.ended(false);
+        }
+        assert_eq!(missed.due(start), Some(start + LONGEST_PAUSE));
     }
 
     #[test]
