@@ -64,7 +64,10 @@ mod tests {
                     let zeroed = Allocator.alloc_zeroed(layout);
                     let block = Allocator.alloc(layout);
                     for block in [zeroed, block] {
-                        assert!(!block.is_null() && block as usize % align == 0, "{layout:?}");
+                        assert!(
+                            !block.is_null() && (block as usize).is_multiple_of(align),
+                            "{layout:?}"
+                        );
                     }
                     assert!(
                         std::slice::from_raw_parts(zeroed, size)
@@ -73,7 +76,7 @@ mod tests {
                     );
                     block.write_bytes(7, size);
                     let grown = Allocator.realloc(block, layout, size + 500);
-                    assert!(grown as usize % align == 0, "{layout:?}");
+                    assert!((grown as usize).is_multiple_of(align), "{layout:?}");
                     assert!(
                         std::slice::from_raw_parts(grown, size)
                             .iter()
