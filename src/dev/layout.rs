@@ -157,10 +157,40 @@ fn new_cluster() -> Result<ClusterConfig, Box<dyn Error>> {
     })
 }
 
-fn random_hex() -> std::io::Result<String> {
-    let mut bytes = [0; 8];
+fn random_bytes<const N: usize>() -> std::io::Result<[u8; N]> {
+    let mut bytes = [0; N];
     std::io::Read::read_exact(&mut std::fs::File::open("/dev/urandom")?, &mut bytes)?;
+    Ok(bytes)
+}
+
+fn random_hex() -> std::io::Result<String> {
+    let bytes: [u8; 8] = random_bytes()?;
     Ok(bytes.iter().map(|byte| format!("{byte:02x}")).collect())
+}
+
+/// Ports for nodes, if the kernel does not deal them out: one that is free while its node is down must not become the
+/// near end of somebody's connection meanwhile.
+const NODE_PORTS: std::ops::Range<u16> = 20_000..32_768;
+/// So many ports are tried before any free one is taken.
+const PORT_TRIES: usize = 32;
+
+/// A free port that stays free until its node binds it, as far as that can be had.
+fn free_port() -> std::io::Result<TcpListener> {
+    // The kernel's own ports: `32768	60999`, unless an operator said otherwise.
+    let range = std::fs::read_to_string("/proc/sys/net/ipv4/ip_local_port_range").unwrap_or_default();
+    let mut dealt = range
+        .split_whitespace()
+        .filter_map(|port| port.parse::<u16>().ok());
+    let dealt = dealt.next().unwrap_or(0)..=dealt.next().unwrap_or(0);
+    for _ in 0..PORT_TRIES {
+        let port = NODE_PORTS.start + u16::from_le_bytes(random_bytes()?) % NODE_PORTS.len() as u16;
+        if !dealt.contains(&port)
+            && let Ok(listener) = TcpListener::bind((Ipv4Addr::LOCALHOST, port))
+        {
+            return Ok(listener);
+        }
+    }
+    TcpListener::bind((Ipv4Addr::LOCALHOST, 0))
 }
 
 /// The ports nodes had, where they are still free; otherwise free ones. All are held until all are chosen.
@@ -174,7 +204,7 @@ fn choose_ports(known: &[Option<NodeConfig>]) -> std::io::Result<Vec<u16>> {
         let kept = before.and_then(|address| TcpListener::bind(address).ok());
         let listener = match kept {
             Some(listener) => listener,
-            None => TcpListener::bind((Ipv4Addr::LOCALHOST, 0))?,
+            None => free_port()?,
         };
         held.push(listener);
     }

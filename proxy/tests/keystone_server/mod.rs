@@ -206,6 +206,8 @@ impl Doors {
             ("GET", "/auth/tokens") => "token",
             ("HEAD", "/auth/tokens") => "itself",
             ("POST", "/s3tokens") => "s3token",
+            // A look at the start, whether secrets may be seen.
+            ("GET", path) if path.ends_with("/credentials/OS-EC2") => "try",
             _ => "secret",
         };
         *state.asked.entry(what).or_default() += 1;
