@@ -214,10 +214,12 @@ impl Core {
 
     /// Asks a device that may have missed writes for the head of something, now and then, while others are read from: so
     /// it hears that it should replicate, and this proxy hears when it has.
-    pub(super) fn nudge(&self, peer: &Arc<Peer>, path: String, mut headers: HeaderMap) {
+    pub(super) fn nudge(&self, peer: &Arc<Peer>, placement: &Placement, path: &str, headers: &HeaderMap) {
         if !peer.record.freshness.may_nudge(self.now_ms()) {
             return;
         }
+        let path = backend_path(placement, path);
+        let mut headers = headers.clone();
         tell_missed(peer, &mut headers);
         let (client, peer) = (self.reader.clone(), Arc::clone(peer));
         let fingerprint = self.placer.fingerprint();

@@ -89,8 +89,8 @@ pub async fn read(core: &Core, read: &Read<'_>, newest: bool) -> Outcome {
     if hopes.contains(&true) && !newest {
         // The others are not asked; a device that missed something should hear of it all the same.
         for (peer, _) in primaries.iter().zip(&hopes).filter(|(_, hoped)| !**hoped) {
-            let headers = read.probe_headers.as_ref().unwrap_or(&read.headers).as_ref();
-            core.nudge(peer, backend::backend_path(placement, read.path), headers.clone());
+            let headers = read.probe_headers.as_ref().unwrap_or(&read.headers);
+            core.nudge(peer, placement, read.path, headers);
         }
     }
     let change = &placement.change;
