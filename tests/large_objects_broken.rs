@@ -13,8 +13,7 @@ const SEGMENTS: usize = 48;
 const SEGMENT_BYTES: usize = 1 << 20;
 /// A segment that is not asked for before its turn is near.
 const LATE: usize = 40;
-/// Connections that may stay open between the proxy and its nodes.
-const KEPT_CONNECTIONS: usize = 24;
+const CLIENTS: usize = 24;
 
 /// No segment is like another.
 fn segment(index: usize) -> Vec<u8> {
@@ -77,10 +76,51 @@ impl Download {
     }
 }
 
-fn open_files(pid: u32) -> usize {
-    std::fs::read_dir(format!("/proc/{pid}/fd"))
-        .expect("the process is there")
-        .count()
+/// One end of a connection on this machine, from the kernel's table.
+struct End {
+    local_port: u16,
+    remote_port: u16,
+    /// What came and was not read, bytes.
+    unread: usize,
+}
+
+/// The ends that a process holds: established ones, and those that only the other side has left.
+fn held_ends() -> Vec<End> {
+    let table = std::fs::read_to_string("/proc/net/tcp").expect("this is Linux");
+    let hex =
+        |text: &str| usize::from_str_radix(text.rsplit_once(':').expect("a pair").1, 16).expect("a number");
+    let end = |line: &str| {
+        let columns: Vec<&str> = line.split_whitespace().collect();
+        ["01", "08"].contains(&columns[3]).then(|| End {
+            local_port: hex(columns[1]) as u16,
+            remote_port: hex(columns[2]) as u16,
+            unread: hex(columns[4]),
+        })
+    };
+    table.lines().skip(1).filter_map(end).collect()
+}
+
+fn port(address: &str) -> u16 {
+    address
+        .rsplit_once(':')
+        .and_then(|(_, port)| port.parse().ok())
+        .expect("an address")
+}
+
+/// Clients the proxy still holds a connection of, whether or not they have left.
+fn clients_of(cluster: &Cluster) -> usize {
+    let door = port(cluster.address());
+    held_ends().iter().filter(|end| end.local_port == door).count()
+}
+
+/// Bytes that nodes have sent and the proxy has not taken.
+fn unread_from_nodes(cluster: &Cluster) -> usize {
+    let nodes: Vec<u16> = (1..=4)
+        .map(|number| port(&cluster.node_address(number)))
+        .collect();
+    let ends = held_ends();
+    let from_nodes = ends.iter().filter(|end| nodes.contains(&end.remote_port));
+    from_nodes.map(|end| end.unread).sum()
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -139,14 +179,16 @@ async fn clients_that_leave_leave_nothing_behind() {
     let cluster = Cluster::start_processes();
     let user = Swift::login(cluster.address(), "test:tester", "testing").await;
     let whole = store(&user).await;
-    let before = open_files(cluster.pid());
-    let downloads: Vec<Download> = (0..KEPT_CONNECTIONS)
-        .map(|_| Download::begin(&cluster, &user))
-        .collect();
-    assert!(open_files(cluster.pid()) > before + KEPT_CONNECTIONS);
+    wait_for("the last PUT's connection to end", || clients_of(&cluster) == 0);
+    let downloads: Vec<Download> = (0..CLIENTS).map(|_| Download::begin(&cluster, &user)).collect();
+    assert_eq!(clients_of(&cluster), CLIENTS);
+    wait_for("segments to be begun for them", || {
+        unread_from_nodes(&cluster) > 0
+    });
     drop(downloads);
-    wait_for("their connections to end", || {
-        open_files(cluster.pid()) <= before + KEPT_CONNECTIONS
+    wait_for("their connections to end", || clients_of(&cluster) == 0);
+    wait_for("what was on its way to them to be given up", || {
+        unread_from_nodes(&cluster) == 0
     });
     assert!(user.call("GET", "/big/whole", &[], "").await.body == whole);
 }
