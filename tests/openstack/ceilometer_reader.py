@@ -3,7 +3,7 @@ the services' environment.
 
     ceilometer_reader.py URL SWIFT_CONF
 
-Reads one JSON order a line from standard input and answers each with one line, `{"ok": ...}` or `{"error": ...}`:
+Its orders (`orders.py`):
 
     {"do": "tell", "environ": {...}, "body": B, "answer": [STATUS, HEADERS, B], "options": {...}}
                                             has ceilometermiddleware see a request, before an application that answers so
@@ -14,13 +14,14 @@ Reads one JSON order a line from standard input and answers each with one line, 
 """
 
 import io
-import json
 import sys
 
 import amqp
 import oslo_messaging
 from ceilometermiddleware import swift
 from oslo_config import cfg
+
+from orders import obey
 
 
 class Ears:
@@ -95,18 +96,7 @@ class Reader:
 
 
 def main():
-    reader = Reader(*sys.argv[1:3])
-    # Whatever a library prints is not an answer.
-    answers, sys.stdout = sys.stdout, sys.stderr
-    print(json.dumps({"ok": "ready"}), file=answers, flush=True)
-    for line in sys.stdin:
-        order = json.loads(line)
-        what = order.pop("do")
-        try:
-            answer = {"ok": getattr(reader, what)(**order)}
-        except Exception as error:  # The story decides what it means.
-            answer = {"error": f"{type(error).__name__}: {error}"}
-        print(json.dumps(answer, default=str), file=answers, flush=True)
+    reader = obey(lambda: Reader(*sys.argv[1:3]))
     if reader.listener:
         reader.listener.stop()
 

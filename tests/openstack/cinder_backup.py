@@ -2,7 +2,7 @@
 
     cinder_backup.py CONFIG_FILE
 
-Reads one JSON order a line from standard input and answers each with one line, `{"ok": ...}` or `{"error": ...}`:
+Its orders (`orders.py`):
 
     {"do": "open", "driver": "swift", "options": {...}, "user": ID, "project": ID, "token": T, "url": U}
     {"do": "volume", "name": N}                             an id
@@ -14,7 +14,6 @@ Around the driver there is what Cinder's backup manager gives it: the database, 
 backups. The volume is a file.
 """
 
-import json
 import sys
 
 from oslo_config import cfg
@@ -25,6 +24,8 @@ from cinder.backup.drivers import s3, swift
 from cinder.db import api as db
 from cinder.db import migration
 from cinder.objects import fields
+
+from orders import obey
 
 CONF = cfg.CONF
 DRIVERS = {"swift": swift.SwiftBackupDriver, "s3": s3.S3BackupDriver}
@@ -97,18 +98,7 @@ def main():
     objects.register_all()
     rpc.init(CONF)
     migration.db_sync()
-    backups = Backups()
-    # Whatever a library prints is not an answer.
-    answers, sys.stdout = sys.stdout, sys.stderr
-    print(json.dumps({"ok": "ready"}), file=answers, flush=True)
-    for line in sys.stdin:
-        order = json.loads(line)
-        what = order.pop("do")
-        try:
-            answer = {"ok": getattr(backups, what)(**order)}
-        except Exception as error:  # The story decides what it means.
-            answer = {"error": f"{type(error).__name__}: {error}"}
-        print(json.dumps(answer), file=answers, flush=True)
+    obey(Backups)
 
 
 if __name__ == "__main__":

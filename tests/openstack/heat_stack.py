@@ -2,20 +2,21 @@
 
     heat_stack.py KEYSTONE_URL FOLDER USER PASSWORD     Heat's own user, whom people trust with their stacks
 
-Reads one JSON order a line from standard input and answers each with one line, `{"ok": ...}` or `{"error": ...}`:
+Its orders (`orders.py`):
 
     {"do": "create", "token": T, "about": {...}, "name": N, "text": YAML}  begins to make a stack; `about`: what Keystone says of T
-    {"do": "state"}                     [state, reason], `CREATE_COMPLETE` for instance
+    {"do": "state"}                     [state, reason], `CREATE_COMPLETE` or `UPDATE_IN_PROGRESS` for instance
+    {"do": "update", "text": YAML}      begins to make of it what the text says
     {"do": "reference", "name": N}      what `get_resource` gives of a resource, or null as long as there is nothing
     {"do": "output", "name": N}         an output of the stack
     {"do": "check"}                     has the stack look after its resources, and waits until it has
     {"do": "delete"}                    and waits until it is gone
 
-Around the stack there is what Heat's service gives it: the database, the plugins, a request's context. What a stack does
-while it is made runs beside the orders, as signals come in between.
+Around the stack there is what Heat's service gives it: the database, the plugins, a request's context, and the engine's
+service at the other end of oslo.messaging, which stacks ask about their deployments. What a stack does while it is made runs
+beside the orders, as signals come in between.
 """
 
-import json
 import pathlib
 import sys
 import threading
@@ -23,8 +24,13 @@ import threading
 from heat.common import context, messaging, template_format
 from heat.db import api as db_api
 from heat.db import models
-from heat.engine import environment, resources, stack, template
+from heat.engine import environment, stack, template
+from heat.engine.service import EngineService
+from heat.rpc import api as rpc_api
 from oslo_config import cfg
+from oslo_messaging import Target
+
+from orders import obey
 
 
 CONFIG = """\
@@ -54,8 +60,12 @@ class Heat:
         cfg.CONF(["--config-file", str(file)], project="heat", prog="heat-engine")
         messaging.setup("fake://", optional=True)
         models.BASE.metadata.create_all(db_api.get_engine())
-        resources.initialise()
-        self.stack = self.making = None
+        # Makes the resources' plugins known too.
+        service = EngineService("here", rpc_api.ENGINE_TOPIC)
+        # As its `start` does, which would begin much else.
+        service.target = Target(version=service.RPC_API_VERSION, server=service.host, topic=service.topic)
+        messaging.get_rpc_server(service.target, service).start()
+        self.stack = self.making = self.doing = None
 
     def create(self, token, about, name, text):
         said = about["token"]
@@ -70,51 +80,56 @@ class Heat:
             roles=[role["name"] for role in said["roles"]],
             is_admin=False,
         )
-        parsed = template.Template(template_format.parse(text), env=environment.Environment())
-        self.stack = stack.Stack(caller, name, parsed, timeout_mins=5)
-        self.stack.validate()
+        self.stack = self.parse(caller, name, text)
         self.stack.store()
-        self.making = threading.Thread(target=self.stack.create, daemon=True)
-        self.making.start()
+        self.begin("CREATE", self.stack.create)
         return self.stack.id
+
+    def update(self, text):
+        new = self.parse(self.stack.context, self.stack.name, text)
+        self.begin("UPDATE", self.stack.update, new)
+
+    def parse(self, caller, name, text):
+        parsed = template.Template(template_format.parse(text), env=environment.Environment())
+        made = stack.Stack(caller, name, parsed, timeout_mins=5)
+        made.validate()
+        return made
+
+    def begin(self, what, action, *arguments):
+        self.doing = what
+        self.making = threading.Thread(target=action, args=arguments, daemon=True)
+        self.making.start()
 
     def state(self):
         if not self.making.is_alive():
             return ["_".join(self.stack.state), self.stack.status_reason]
-        return ["CREATE_IN_PROGRESS", ""]
+        return [f"{self.doing}_IN_PROGRESS", ""]
 
     def reference(self, name):
         resource = self.stack[name]
         return resource.FnGetRefId() if resource.state == (resource.CREATE, resource.COMPLETE) else None
 
     def output(self, name):
-        # As whoever asks Heat's API for it has the stack read anew.
-        read = stack.Stack.load(self.stack.context, stack_id=self.stack.id)
+        read = self.anew()
         read._update_all_resource_data(for_resources=False, for_outputs={name})
         return read.outputs[name].get_value()
+
+    def anew(self):
+        """The stack as each request to Heat's API has it read."""
+        return stack.Stack.load(self.stack.context, stack_id=self.stack.id)
 
     def check(self):
         self.stack.check()
         return ["_".join(self.stack.state), self.stack.status_reason]
 
     def delete(self):
+        self.stack = self.anew()
         self.stack.delete()
         return ["_".join(self.stack.state), self.stack.status_reason]
 
 
 def main():
-    # Whatever a library prints is not an answer.
-    answers, sys.stdout = sys.stdout, sys.stderr
-    heat = Heat(*sys.argv[1:5])
-    print(json.dumps({"ok": "ready"}), file=answers, flush=True)
-    for line in sys.stdin:
-        order = json.loads(line)
-        what = order.pop("do")
-        try:
-            answer = {"ok": getattr(heat, what)(**order)}
-        except Exception as error:  # The story decides what it means.
-            answer = {"error": f"{type(error).__name__}: {error}"}
-        print(json.dumps(answer, default=str), file=answers, flush=True)
+    obey(lambda: Heat(*sys.argv[1:5]))
 
 
 if __name__ == "__main__":

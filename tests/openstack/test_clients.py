@@ -15,7 +15,7 @@ import requests
 import swiftclient
 from swiftclient.utils import generate_temp_url
 
-from cloud.processes import service_environment
+from cloud.processes import person_environment
 
 MIB = 1 << 20
 BIN = pathlib.Path(sys.executable).parent
@@ -23,17 +23,7 @@ BIN = pathlib.Path(sys.executable).parent
 
 @pytest.fixture(scope="module")
 def login(keystone, cast, store):
-    """Alice's environment, as `openrc` sets it."""
-    return service_environment(
-        OS_AUTH_URL=keystone.url,
-        OS_IDENTITY_API_VERSION="3",
-        OS_USERNAME="alice",
-        OS_PASSWORD=cast.password,
-        OS_PROJECT_NAME="demo",
-        OS_USER_DOMAIN_NAME="Default",
-        OS_PROJECT_DOMAIN_NAME="Default",
-        OS_REGION_NAME="RegionOne",
-    )
+    return person_environment(keystone.url, "alice", cast.password, "demo", "RegionOne")
 
 
 @pytest.fixture

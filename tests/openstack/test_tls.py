@@ -11,7 +11,7 @@ import pytest
 import requests
 
 from cloud.certificates import Authority
-from cloud.processes import service_environment, wait_until
+from cloud.processes import person_environment, wait_until
 from cloud.s3 import client_of
 
 MIB = 1 << 20
@@ -88,16 +88,8 @@ def door(request, folder, keystone, cast, store, secured, certificates):
 @pytest.fixture
 def run(secured, door, cast, tmp_path):
     """Runs a client as alice, who logs in over https as well; whom she believes stands in `OS_CACERT`."""
-    login = service_environment(
-        OS_AUTH_URL=f"{secured.url}/v3",
-        OS_CACERT=door.authority,
-        OS_IDENTITY_API_VERSION="3",
-        OS_USERNAME="alice",
-        OS_PASSWORD=cast.password,
-        OS_PROJECT_NAME="demo",
-        OS_USER_DOMAIN_NAME="Default",
-        OS_PROJECT_DOMAIN_NAME="Default",
-        OS_REGION_NAME=REGION,
+    login = person_environment(
+        f"{secured.url}/v3", "alice", cast.password, "demo", REGION, OS_CACERT=door.authority
     )
 
     def call(*words, wanted=0, **more):

@@ -74,6 +74,21 @@ def service_environment(**more):
     return kept
 
 
+def person_environment(auth_url, user, password, project, region, **more):
+    """Of a person's clients, as `openrc` sets it."""
+    return service_environment(
+        OS_AUTH_URL=auth_url,
+        OS_IDENTITY_API_VERSION="3",
+        OS_USERNAME=user,
+        OS_PASSWORD=password,
+        OS_PROJECT_NAME=project,
+        OS_USER_DOMAIN_NAME="Default",
+        OS_PROJECT_DOMAIN_NAME="Default",
+        OS_REGION_NAME=region,
+        **more,
+    )
+
+
 class WsgiService:
     """A WSGI application under gunicorn, in a process group of its own. Its port is chosen once and kept.
 
