@@ -193,10 +193,9 @@ impl NodeConfig {
             .proxy
             .as_mut()
             .and_then(|proxy| proxy.pipeline.authtoken.as_mut());
-        authtoken
-            .and_then(|authtoken| authtoken.cafile.as_mut())
-            .into_iter()
-            .for_each(absolute);
+        if let Some(authtoken) = authtoken {
+            authtoken.resolve(folder);
+        }
         if let Some(storage) = &mut self.storage {
             storage.pid_file.iter_mut().for_each(absolute);
             storage.container_sync.realms_conf.iter_mut().for_each(absolute);

@@ -1,32 +1,59 @@
-//! How outgoing TLS checks whom it speaks to: Keystone, a message broker.
+//! How outgoing TLS checks whom it speaks to, and shows who calls: to Keystone, to a message broker.
 
 use hyper_rustls::ConfigBuilderExt;
+use rustls::client::WantsClientCert;
 use rustls::client::danger::{HandshakeSignatureValid, ServerCertVerified, ServerCertVerifier};
 use rustls::crypto::CryptoProvider;
 use rustls::pki_types::pem::PemObject;
-use rustls::pki_types::{CertificateDer, ServerName, UnixTime};
-use rustls::{ClientConfig, DigitallySignedStruct, Error, RootCertStore, SignatureScheme};
+use rustls::pki_types::{CertificateDer, PrivateKeyDer, ServerName, UnixTime};
+use rustls::{ClientConfig, ConfigBuilder, DigitallySignedStruct, Error, RootCertStore, SignatureScheme};
 use std::fmt;
 use std::path::Path;
 use std::sync::Arc;
 
-/// Whom an outgoing connection believes.
+/// Whom an outgoing connection believes, and who it says it is.
 #[derive(Clone, Copy, Debug)]
 pub struct Trust<'a> {
     /// What errors begin with: the section of the configuration.
     pub section: &'static str,
     /// Authorities of one's own, PEM; the system's when left out.
     pub cafile: Option<&'a Path>,
-    /// No certificate is checked.
+    /// The certificate that is shown to who asks for one; none when left out.
+    pub identity: Option<Identity<'a>>,
+    /// No certificate of the other side is checked.
     pub insecure: bool,
     /// Whether TLS is spoken at all. If not, no authority is needed.
     pub is_wanted: bool,
 }
 
+/// A certificate of one's own and its key, PEM.
+#[derive(Clone, Copy, Debug)]
+pub struct Identity<'a> {
+    /// One's own first, then those that signed it.
+    pub certificate: &'a Path,
+    /// The same file, if that holds both.
+    pub key: &'a Path,
+}
+
 impl Trust<'_> {
     /// # Errors
-    /// A sentence for the operator when there is no authority that could be believed.
+    /// A sentence for the operator when there is no authority that could be believed, or no certificate to be shown.
     pub fn client_config(&self) -> Result<ClientConfig, String> {
+        let fail = |text: String| format!("{}: {text}", self.section);
+        let builder = self.believing()?;
+        let Some(identity) = self.identity else {
+            return Ok(builder.with_no_client_auth());
+        };
+        let of = |path: &Path, text: String| fail(format!("{}: {text}", path.display()));
+        let chain = certificates(identity.certificate).map_err(|text| of(identity.certificate, text))?;
+        let key = PrivateKeyDer::from_pem_file(identity.key)
+            .map_err(|error| of(identity.key, error.to_string()))?;
+        builder
+            .with_client_auth_cert(chain, key)
+            .map_err(|error| of(identity.certificate, error.to_string()))
+    }
+
+    fn believing(&self) -> Result<ConfigBuilder<ClientConfig, WantsClientCert>, String> {
         let fail = |text: String| format!("{}: {text}", self.section);
         let provider = Arc::new(rustls::crypto::ring::default_provider());
         let builder = ClientConfig::builder_with_provider(provider.clone())
@@ -34,39 +61,40 @@ impl Trust<'_> {
             .map_err(|error| fail(format!("TLS: {error}")))?;
         if self.insecure {
             let unchecked = Arc::new(Unchecked(provider));
-            return Ok(builder
-                .dangerous()
-                .with_custom_certificate_verifier(unchecked)
-                .with_no_client_auth());
+            return Ok(builder.dangerous().with_custom_certificate_verifier(unchecked));
         }
         if let Some(path) = self.cafile {
             let roots = roots(path).map_err(|text| fail(format!("{}: {text}", path.display())))?;
-            return Ok(builder.with_root_certificates(roots).with_no_client_auth());
+            return Ok(builder.with_root_certificates(roots));
         }
         if !self.is_wanted {
-            return Ok(builder
-                .with_root_certificates(RootCertStore::empty())
-                .with_no_client_auth());
+            return Ok(builder.with_root_certificates(RootCertStore::empty()));
         }
-        let builder = builder.with_native_roots().map_err(|error| {
+        builder.with_native_roots().map_err(|error| {
             fail(format!(
                 "the system's certificates: {error}; name a file of your own"
             ))
-        })?;
-        Ok(builder.with_no_client_auth())
+        })
     }
 }
 
 fn roots(path: &Path) -> Result<RootCertStore, String> {
     let mut roots = RootCertStore::empty();
-    for certificate in CertificateDer::pem_file_iter(path).map_err(|error| error.to_string())? {
-        let certificate = certificate.map_err(|error| error.to_string())?;
+    for certificate in certificates(path)? {
         roots.add(certificate).map_err(|error| error.to_string())?;
     }
-    if roots.is_empty() {
-        return Err("holds no certificate".into());
-    }
     Ok(roots)
+}
+
+fn certificates(path: &Path) -> Result<Vec<CertificateDer<'static>>, String> {
+    let read = CertificateDer::pem_file_iter(path).map_err(|error| error.to_string())?;
+    let read: Vec<_> = read
+        .collect::<Result<_, _>>()
+        .map_err(|error| error.to_string())?;
+    match read.is_empty() {
+        true => Err("holds no certificate".into()),
+        false => Ok(read),
+    }
 }
 
 /// Takes every certificate. That the other side holds its key is still checked, which keeps out nobody who would put

@@ -392,7 +392,9 @@ async fn service_accounts_need_both_tokens() {
     for (token, service, path, expected) in [
         ("operator", None, "/v1/SERVICE_demo-id", 403),
         ("operator", Some("glance"), "/v1/SERVICE_demo-id", 200),
-        ("operator", Some("plain"), "/v1/SERVICE_demo-id", 403),
+        ("operator", Some("plain"), "/v1/SERVICE_demo-id", 401),
+        // No service's token, though it is a good one.
+        ("operator", Some("plain"), "/v1/AUTH_demo-id", 401),
         ("member", Some("glance"), "/v1/SERVICE_demo-id", 403),
         ("operator", Some("glance"), "/v1/SERVICE_other-id", 403),
         ("operator", Some("wrong"), "/v1/AUTH_demo-id", 401),
@@ -406,6 +408,27 @@ async fn service_accounts_need_both_tokens() {
         pairs.extend(service.map(|service| ("x-service-token", service)));
         let found = cloud.send(Method::GET, path, &pairs).await.status;
         assert_eq!(found, expected, "{token} {service:?} {path}");
+    }
+}
+
+#[tokio::test]
+async fn any_token_beside_counts_where_no_role_is_required_of_it() {
+    let cloud = Cloud::start_with(|config| {
+        config.authtoken.as_mut().unwrap().service_token_roles_required = false;
+    })
+    .await;
+    cloud.keystone.give("operator", scoped("ann", "demo", &["admin"]));
+    cloud
+        .keystone
+        .give("plain", scoped("carl", "service", &["member"]));
+    for (service, path, expected) in [
+        ("plain", "/v1/AUTH_demo-id", 200),
+        ("plain", "/v1/SERVICE_demo-id", 403),
+        ("wrong", "/v1/AUTH_demo-id", 401),
+    ] {
+        let pairs = [("x-auth-token", "operator"), ("x-service-token", service)];
+        let found = cloud.send(Method::GET, path, &pairs).await.status;
+        assert_eq!(found, expected, "{service} {path}");
     }
 }
 

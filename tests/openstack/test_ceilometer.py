@@ -246,7 +246,7 @@ def test_a_broker_that_hangs_holds_up_nobody(start_proxy, cast, rabbitmq, topic,
     rabbitmq.freeze(True)
     try:
         for _ in range(200):
-            assert requests.get(account, headers=owner).ok
+            assert requests.get(account, headers=owner, timeout=30).ok
     finally:
         rabbitmq.freeze(False)
     assert {summary(take())[0] for _ in range(200)} == {"get"}

@@ -5,6 +5,7 @@ import io
 import json
 import os
 import pathlib
+import re
 import subprocess
 import sys
 import time
@@ -19,6 +20,7 @@ from cloud.processes import person_environment
 
 MIB = 1 << 20
 BIN = pathlib.Path(sys.executable).parent
+PAGE = pathlib.Path(__file__).parents[2] / "docs" / "openstack.md"
 
 
 @pytest.fixture(scope="module")
@@ -106,6 +108,18 @@ def test_openstack_accounts(openstack):
     assert shown["properties"]["Motto"] == "whatever"
     openstack("object", "store", "account", "unset", "--property", "motto")
     assert "Motto" not in openstack("object", "store", "account", "show", json_wanted=True).get("properties", {})
+
+
+def test_what_the_operators_page_says_to_check(login, store, account, tmp_path):
+    """The commands of docs/openstack.md, "What to check", as they stand there."""
+    page = PAGE.read_text()
+    section = page[page.index("## 9. What to check") :]
+    commands = re.search(r"```sh\n(.*?)```", section, re.DOTALL).group(1)
+    commands = commands.replace("https://objects.example.net", store.url)
+    login = login | {"PATH": f"{BIN}:{login['PATH']}"}
+    said = run(["bash", "-e", "-o", "pipefail", "-c", commands], login, tmp_path)
+    for word in (account("demo"), pathlib.Path("/etc/hostname").read_text(), "HTTP/1.1 401 ", '"tempurl": {'):
+        assert word in said, said
 
 
 def test_swift_with_segments(login, name, tmp_path):

@@ -68,6 +68,31 @@ def test_a_keystone_that_is_not_checked(secured, start_proxy, asked):
     wait_until(lambda: "insecure is on" in proxy.log.read_text(), "the log warns")
 
 
+def test_a_keystone_that_wants_a_certificate(martlet_only, keystone, certificates, start_proxy, asked, folder):
+    """`certfile` and `keyfile`. Without one, or with a stranger's, Keystone is as if it was not there, and the log says why."""
+    demanding = keystone.on(3600, "keystone-demanding", certificate=certificates("keystone"), shown=certificates("story"))
+    demanding.start("/v3")
+    try:
+        own, stranger = certificates("swift"), Authority(folder / "strangers").certificate("swift")
+        together = folder / "together.pem"
+        together.write_bytes(own.key.read_bytes() + own.chain.read_bytes())
+        for shown, works in (
+            ({"certfile": str(own.chain), "keyfile": str(own.key)}, True),
+            ({"certfile": str(together)}, True),
+            ({}, False),
+            ({"certfile": str(stranger.chain), "keyfile": str(stranger.key)}, False),
+        ):
+            proxy = start_proxy(f"{demanding.url}/v3", authtoken={"cafile": str(demanding.certificate.authority)} | shown)
+            answers = asked(proxy)
+            if works:
+                assert answers in GOOD
+            else:
+                assert answers == (503, 503)
+                wait_until(lambda: "alert" in proxy.log.read_text(), "the log says why")  # noqa: B023
+    finally:
+        demanding.stop()
+
+
 @pytest.fixture(scope="module")
 def door(request, folder, keystone, cast, store, secured, certificates):
     """A proxy that speaks TLS, in the catalogue of a region of its own."""

@@ -161,6 +161,7 @@ impl Settings {
         let trust = Trust {
             section: "ceilometer",
             cafile: options.ssl_ca_file.as_deref(),
+            identity: None,
             insecure: false,
             is_wanted: options.ssl,
         };

@@ -11,6 +11,7 @@ use martlet_protocol::name::{AccountName, ContainerPath};
 use martlet_protocol::policy::PolicyIndex;
 use martlet_service::headers;
 use moka::future::Cache;
+use std::borrow::Cow;
 use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -203,6 +204,23 @@ impl InfoCache {
             changes: self.changes.load(Ordering::Acquire),
         }
     }
+
+    /// What this thread was told a moment ago, or what one of the caches has under `key`, which is made only for that.
+    async fn remembered<'a, T: recent::Recent + Send + Sync>(
+        &self,
+        cache: &Cache<String, Arc<T>>,
+        account: &str,
+        container: &str,
+        key: impl FnOnce() -> Cow<'a, str>,
+    ) -> Option<Arc<T>> {
+        let state = self.state();
+        if let Some(known) = recent::get(state, account, container) {
+            return Some(known);
+        }
+        let known = cache.get(&*key()).await?;
+        recent::keep(state, account, container, &known);
+        Some(known)
+    }
 }
 
 /// How often a look-up that crossed a change is done again before it is answered without being kept.
@@ -241,24 +259,17 @@ impl Core {
 
     /// The account as it is remembered, without asking anybody.
     pub async fn remembered_account(&self, account: &AccountName) -> Option<Arc<AccountInfo>> {
-        let state = self.info.state();
-        if let Some(known) = recent::get(state, account, "") {
-            return Some(known);
-        }
-        let known = self.info.accounts.get(account.as_str()).await?;
-        recent::keep(state, account, "", &known);
-        Some(known)
+        let key = || Cow::Borrowed(account.as_str());
+        self.info.remembered(&self.info.accounts, account, "", key).await
     }
 
     /// The container as it is remembered, without asking anybody.
     pub async fn remembered_container(&self, path: &ContainerPath) -> Option<Arc<ContainerInfo>> {
-        let state = self.info.state();
-        if let Some(known) = recent::get(state, &path.account, &path.container) {
-            return Some(known);
-        }
-        let known = self.info.containers.get(&container_key(path)).await?;
-        recent::keep(state, &path.account, &path.container, &known);
-        Some(known)
+        let key = || Cow::Owned(container_key(path));
+        let (account, container) = (&path.account, &path.container);
+        self.info
+            .remembered(&self.info.containers, account, container, key)
+            .await
     }
 
     /// The container, from memory or its servers.

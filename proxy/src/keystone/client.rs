@@ -1,7 +1,7 @@
 //! Speaks HTTP to whichever Keystone answers: each address in turn, with bounds on time and on how much is asked at once.
 
 use super::config::{AuthTokenConfig, AuthUrl};
-use crate::tls::Trust;
+use crate::tls::{Identity, Trust};
 use bytes::Bytes;
 use http::header::{ACCEPT, CONTENT_TYPE, HeaderMap, HeaderValue, USER_AGENT};
 use http::{Method, StatusCode};
@@ -193,6 +193,10 @@ fn tls(config: &AuthTokenConfig) -> Result<rustls::ClientConfig, String> {
     let trust = Trust {
         section: "authtoken",
         cafile: config.cafile.as_deref(),
+        identity: config.certfile.as_deref().map(|certificate| Identity {
+            certificate,
+            key: config.keyfile.as_deref().unwrap_or(certificate),
+        }),
         insecure: config.insecure,
         is_wanted: config
             .auth_url
@@ -200,4 +204,24 @@ fn tls(config: &AuthTokenConfig) -> Result<rustls::ClientConfig, String> {
             .any(|url| url.as_str().starts_with("https:")),
     };
     trust.client_config()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_certificate_that_cannot_be_shown_is_named() {
+        let mut config = AuthTokenConfig::new(vec!["https://a".parse().unwrap()], "swift", "p", "service");
+        config.insecure = true;
+        assert!(Client::new(&config).is_ok());
+        let folder = tempfile::tempdir().unwrap();
+        let (missing, empty) = (folder.path().join("missing.pem"), folder.path().join("empty.pem"));
+        std::fs::write(&empty, "").unwrap();
+        for path in [missing, empty] {
+            config.certfile = Some(path.clone());
+            let error = Client::new(&config).err().unwrap();
+            assert!(error.contains(path.to_str().unwrap()), "{error}");
+        }
+    }
 }

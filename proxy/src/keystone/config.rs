@@ -3,7 +3,7 @@
 
 use serde::{Deserialize, Deserializer, Serialize};
 use std::fmt;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::str::FromStr;
 
 /// `[proxy.pipeline.authtoken]`: present, Keystone's tokens are taken beside tempauth's.
@@ -62,12 +62,18 @@ pub struct AuthTokenConfig {
     /// Who shows a service token with one of these roles may act for a user whose own token has expired meanwhile.
     #[serde(default = "service_token_roles")]
     pub service_token_roles: Vec<String>,
-    /// Whether a service token without such a role is refused.
-    #[serde(default)]
+    /// Whether a service token without such a role is refused. As in keystonemiddleware 13; before that, it was not.
+    #[serde(default = "yes")]
     pub service_token_roles_required: bool,
     /// Certificates that an `https` Keystone is checked with; the system's when left out.
     #[serde(default)]
     pub cafile: Option<PathBuf>,
+    /// The certificate that an `https` Keystone is shown when it asks for one; PEM, and read at the start.
+    #[serde(default)]
+    pub certfile: Option<PathBuf>,
+    /// The key of `certfile`; when left out, it stands in that file too.
+    #[serde(default)]
+    pub keyfile: Option<PathBuf>,
     /// An `https` Keystone's certificate is not checked. For trying things out: whoever puts himself between is believed.
     #[serde(default)]
     pub insecure: bool,
@@ -115,9 +121,19 @@ impl AuthTokenConfig {
             http_request_timeout: http_request_timeout(),
             max_concurrent_requests: max_concurrent_requests(),
             service_token_roles: service_token_roles(),
-            service_token_roles_required: false,
+            service_token_roles_required: true,
             cafile: None,
+            certfile: None,
+            keyfile: None,
             insecure: false,
+        }
+    }
+
+    /// Makes paths absolute.
+    pub fn resolve(&mut self, folder: &Path) {
+        let paths = [&mut self.cafile, &mut self.certfile, &mut self.keyfile];
+        for path in paths.into_iter().flatten() {
+            *path = folder.join(&*path);
         }
     }
 
@@ -136,6 +152,9 @@ impl AuthTokenConfig {
                 );
             }
             (Some(scope), _) => return Err(format!("authtoken: system_scope can be \"all\", not {scope:?}")),
+        }
+        if self.keyfile.is_some() && self.certfile.is_none() {
+            return Err("authtoken: keyfile is the key of a certfile, which is not named".into());
         }
         if !self.memcached_servers.is_empty()
             && self.memcache_secret_key.as_ref().is_none_or(Secret::is_empty)
@@ -331,6 +350,22 @@ mod tests {
         };
         assert!(check("service", None) && check("", Some("all")));
         assert!(!check("", None) && !check("service", Some("all")) && !check("", Some("some")));
+    }
+
+    #[test]
+    fn a_key_is_of_a_certificate_that_is_named() {
+        let mut config = AuthTokenConfig::new(vec!["https://a".parse().unwrap()], "swift", "p", "service");
+        config.keyfile = Some("own.key".into());
+        assert!(config.check().unwrap_err().contains("certfile"));
+        config.certfile = Some("own.pem".into());
+        config.cafile = Some("/etc/cloud.pem".into());
+        assert_eq!(config.check(), Ok(()));
+        config.resolve(Path::new("/etc/martlet"));
+        let paths = [&config.cafile, &config.certfile, &config.keyfile].map(|path| path.clone().unwrap());
+        assert_eq!(
+            paths,
+            ["/etc/cloud.pem", "/etc/martlet/own.pem", "/etc/martlet/own.key"].map(PathBuf::from)
+        );
     }
 
     #[test]

@@ -42,14 +42,16 @@ class Keystone:
         self.service = self.on(expiration_s, "keystone", port)
         self.admin = None
 
-    def on(self, expiration_s, name, port=0, certificate=None):
-        """A service on this Keystone's data. Several may run at once, with tokens of different lives, and behind TLS."""
+    def on(self, expiration_s, name, port=0, certificate=None, shown=None):
+        """A service on this Keystone's data. Several may run at once, with tokens of different lives, and behind TLS, where
+        they may want a certificate of everybody, as the one that is `shown`.
+        """
         config = self.folder / f"{name}.conf"
         config.write_text(CONFIG.format(folder=self.folder, expiration_s=expiration_s))
         environment = service_environment(OS_KEYSTONE_CONFIG_FILES=str(config))
         # As many threads as a busy Keystone would have workers: a thousand questions at once must not end in a queue.
         where = (self.services, "keystone.wsgi.api", self.folder, name, environment, port)
-        return WsgiService(*where, threads=8, certificate=certificate)
+        return WsgiService(*where, threads=8, certificate=certificate, shown=shown)
 
     @property
     def url(self):

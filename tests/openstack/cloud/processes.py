@@ -5,6 +5,7 @@ import pathlib
 import shlex
 import signal
 import socket
+import ssl
 import subprocess
 import sys
 import time
@@ -95,13 +96,15 @@ class WsgiService:
     Gunicorn and not a server that reads a whole body first: what comes in pieces must reach the service in pieces.
     """
 
-    def __init__(self, services, module, folder, name, environment, port=0, threads=8, certificate=None):
+    def __init__(self, services, module, folder, name, environment, port=0, threads=8, certificate=None, shown=None):
         self.services = services
         self.module = module
         self.name = name
         self.environment = environment
         self.threads = threads
         self.certificate = certificate
+        # Given, the service wants a certificate of everybody, and this is the one that we show.
+        self.shown = shown
         self.log = folder / f"{name}.log"
         self.settings = folder / f"{name}.gunicorn.py"
         self.access_log = folder / f"{name}.access"
@@ -138,6 +141,8 @@ class WsgiService:
         }
         if self.certificate:
             settings |= {"certfile": str(self.certificate.chain), "keyfile": str(self.certificate.key)}
+        if self.shown:
+            settings |= {"ca_certs": str(self.shown.authority), "cert_reqs": int(ssl.CERT_REQUIRED)}
         self.settings.write_text("".join(f"{name} = {value!r}\n" for name, value in settings.items()))
         with open(self.log, "ab") as log:
             self.process = subprocess.Popen(
@@ -156,7 +161,8 @@ class WsgiService:
     def answers(self, path):
         try:
             authority = str(self.certificate.authority) if self.certificate else True
-            return requests.get(self.url + path, timeout=5, verify=authority).status_code < 500
+            shown = (str(self.shown.chain), str(self.shown.key)) if self.shown else None
+            return requests.get(self.url + path, timeout=5, verify=authority, cert=shown).status_code < 500
         except requests.RequestException:
             return False
 
