@@ -178,3 +178,25 @@ def test_a_clients_own_identity_headers_are_nothing(cast, account):
 def test_a_token_of_seven_thousand_bytes_is_refused(account):
     answer = requests.get(account("demo"), headers={"X-Auth-Token": "x" * 7000})
     assert answer.status_code == 401
+
+
+def test_application_credentials(keystone, cast, account):
+    """Their tokens are as good as any; but one that is for some requests alone is for none, as by a Swift that was not told its
+    `service_type`."""
+    alice = {"X-Auth-Token": cast.token("alice", "demo")}
+
+    def login(**limits):
+        what = {"name": uuid.uuid4().hex, "roles": [{"name": "swiftoperator"}]} | limits
+        where = f"{keystone.url}/users/{cast.users['alice']}/application_credentials"
+        made = requests.post(where, json={"application_credential": what}, headers=alice, timeout=60)
+        assert made.status_code == 201, made.text
+        made = made.json()["application_credential"]
+        who = {"id": made["id"], "secret": made["secret"]}
+        identity = {"methods": ["application_credential"], "application_credential": who}
+        answer = requests.post(f"{keystone.url}/auth/tokens", json={"auth": {"identity": identity}}, timeout=60)
+        return {"X-Auth-Token": answer.headers["X-Subject-Token"]}
+
+    assert requests.head(account("demo"), headers=login(), timeout=60).status_code in (200, 204)
+    assert requests.head(account("other"), headers=login(), timeout=60).status_code == 403
+    limited = login(access_rules=[{"service": "object-store", "method": "HEAD", "path": "/v1/**"}])
+    assert requests.head(account("demo"), headers=limited, timeout=60).status_code == 401
