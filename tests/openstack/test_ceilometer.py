@@ -256,7 +256,14 @@ def test_what_waits_at_the_end_is_sent(start_proxy, cast, rabbitmq, topic, take)
     """A proxy that is stopped tells of its last requests first."""
     proxy = start_proxy(ceilometer={"url": rabbitmq.url, "topic": topic})
     url = f"{proxy.url}/v1/AUTH_{cast.projects['demo']}"
-    for _ in range(100):
-        assert requests.get(url).status_code == 401
+    assert requests.head(url, timeout=30).status_code == 401
+    assert summary(take())[0] == "head"
+    # So that they wait until it is asked to end.
+    rabbitmq.freeze(True)
+    try:
+        for _ in range(100):
+            assert requests.get(url, timeout=30).status_code == 401
+    finally:
+        rabbitmq.freeze(False)
     proxy.stop()
     assert {summary(take())[0] for _ in range(100)} == {"get"}
