@@ -26,7 +26,7 @@ pub use config::{SloConfig, info};
 use super::answer;
 use crate::context::{self, is_true, target};
 use crate::pipeline::Next;
-use http::header::{HeaderMap, HeaderName, HeaderValue};
+use http::header::{HeaderMap, HeaderName, HeaderValue, IF_MATCH, IF_NONE_MATCH, RANGE};
 use http::{Method, StatusCode};
 use martlet_protocol::header;
 use martlet_protocol::name::Target;
@@ -77,14 +77,19 @@ fn is_slo(map: &HeaderMap) -> bool {
     headers::text(map, header::X_STATIC_LARGE_OBJECT).is_some_and(is_true)
 }
 
-/// Asks the storage nodes to send the whole of objects that carry a header, whatever range is asked.
+/// Asks the storage nodes to send the whole of objects that carry a header, whatever range is asked, if one is.
 pub fn ignore_range_if(map: &mut HeaderMap, name: &'static str) {
-    add_to_list(map, "x-backend-ignore-range-if-metadata-present", name);
+    if map.contains_key(RANGE) {
+        add_to_list(map, "x-backend-ignore-range-if-metadata-present", name);
+    }
 }
 
-/// Asks the storage nodes to judge conditions by an ETag kept in metadata, unless another was named before.
+/// Asks the storage nodes to judge conditions, if there are any, by an ETag kept in metadata, unless another was named
+/// before.
 fn etag_is_at(map: &mut HeaderMap, name: &'static str) {
-    add_to_list(map, header::X_BACKEND_ETAG_IS_AT, name);
+    if map.contains_key(IF_MATCH) || map.contains_key(IF_NONE_MATCH) {
+        add_to_list(map, header::X_BACKEND_ETAG_IS_AT, name);
+    }
 }
 
 fn add_to_list(map: &mut HeaderMap, list: &'static str, item: &'static str) {
