@@ -13,8 +13,9 @@ use martlet_object_server::{ObjectServer, ObjectServerConfig};
 use martlet_protocol::hash::HashSalt;
 use martlet_protocol::update::UpdateTarget;
 use martlet_replicator::{
-    Auditor, ContainerSync, DarkData, Expirer, Neighbours, PassEndpoint, Reaper, Reclaimer, Reconciler,
-    ReplicationServer, Replicator, Rings, StatusEndpoint, Updater, WorkerSet, Workers, WorkersConfig,
+    Auditor, Clients, ContainerSync, DarkData, Expirer, Neighbours, PassEndpoint, Reaper, Reclaimer,
+    Reconciler, ReplicationServer, Replicator, ReplicatorConfig, Rings, StatusEndpoint, Updater, WorkerSet,
+    Workers, WorkersConfig,
 };
 use martlet_service::logging::LogOptions;
 use martlet_service::{Clock, Handler, Shutdown, ShutdownTrigger, Tasks, metrics, serve};
@@ -171,18 +172,23 @@ impl StorageNode {
         let (trigger, shutdown) = Shutdown::new();
         let tasks = Tasks::new();
         let named = rings.load_full();
-        let workers = spawn_workers(storage, &devices, &rings, client, clock, &salt, &tasks, &shutdown);
+        let clients = Clients::default();
+        let settings = storage
+            .workers
+            .replicator(own_addresses(storage), clients.clone());
+        let workers = spawn_workers(
+            storage, settings, &devices, &rings, client, clock, &salt, &tasks, &shutdown,
+        );
         let router = Arc::new(Router {
             object,
             container,
             account,
-            replication: Arc::new(ReplicationServer::new(
-                devices.clone(),
-                salt,
-                rings,
-                clock.clone(),
-            )),
+            replication: Arc::new(
+                ReplicationServer::new(devices.clone(), salt, rings, clock.clone())
+                    .telling_of(clients.clone()),
+            ),
             workers: workers.clone(),
+            clients,
             pass: Arc::new(PassEndpoint(workers.clone())),
             status: Arc::new(StatusEndpoint::new(workers.clone(), client.skews().clone())),
             recon: Arc::new(Recon::new(
@@ -254,6 +260,11 @@ fn warn_of_strange_rings(storage: &StorageConfig, rings: &martlet_ring::RingSet)
     }
 }
 
+/// Where this node listens, as the rings write it.
+fn own_addresses(storage: &StorageConfig) -> Vec<(String, u16)> {
+    vec![(storage.bind.ip().to_string(), storage.bind.port())]
+}
+
 /// Starts the workers of a node; they end with its shutdown.
 #[expect(
     clippy::too_many_arguments,
@@ -261,6 +272,7 @@ fn warn_of_strange_rings(storage: &StorageConfig, rings: &martlet_ring::RingSet)
 )]
 fn spawn_workers(
     storage: &StorageConfig,
+    replicator: ReplicatorConfig,
     devices: &DeviceSet,
     rings: &Rings,
     client: &NodeClient,
@@ -269,7 +281,7 @@ fn spawn_workers(
     tasks: &Tasks,
     shutdown: &Shutdown,
 ) -> Arc<Workers> {
-    let addresses = vec![(storage.bind.ip().to_string(), storage.bind.port())];
+    let addresses = own_addresses(storage);
     let (rings, clock, salt) = (|| rings.clone(), || clock.clone(), || salt.clone());
     let devices = || devices.clone();
     let settings = &storage.workers;
@@ -278,14 +290,7 @@ fn spawn_workers(
         insists: true,
         ..client.waits()
     });
-    let replicator = Replicator::new(
-        settings.replicator(addresses.clone()),
-        devices(),
-        rings(),
-        client.clone(),
-        clock(),
-        salt(),
-    );
+    let replicator = Replicator::new(replicator, devices(), rings(), client.clone(), clock(), salt());
     let neighbours = || Neighbours::new(addresses.clone(), client.clone(), CALL_TIMEOUT_MS);
     let set = WorkerSet {
         updater: Updater::new(

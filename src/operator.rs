@@ -11,7 +11,7 @@ use http::Method;
 use martlet_node_client::{BackendRequest, Node, NodeClient, NodeClientConfig};
 use martlet_protocol::policy::PolicyIndex;
 use martlet_replicator::inspect::{self, CopySeen};
-use martlet_replicator::{Neighbours, Rings, status::ClockStatus, status::DeviceStatus};
+use martlet_replicator::{Neighbours, Remaining, Rings, status::ClockStatus, status::DeviceStatus};
 use martlet_ring::RingSet;
 use martlet_service::{Skews, collect};
 use martlet_storage::Space;
@@ -134,6 +134,7 @@ pub async fn status(options: &ClusterOptions) -> Result<(), Box<dyn Error>> {
             "TOMBSTONES",
             "BYTES",
             "LAG",
+            "TO DO",
             "OUTBOX",
             "QUARANTINE",
             "STRAYS",
@@ -217,12 +218,28 @@ fn row_of(node: &str, device: &DeviceStatus, clock_ahead: Option<&f64>) -> Vec<S
         device.tombstones.to_string(),
         device.bytes.to_string(),
         lag,
+        to_do(&device.remaining),
         device.outbox.to_string(),
         device.quarantined.to_string(),
         device.strays.to_string(),
         device.unsent.to_string(),
         clock_ahead.map_or("-".to_owned(), |seconds| format!("{seconds:+.1}s")),
     ]
+}
+
+/// Records and bytes that are still to be pulled (`<`) and to go home (`>`).
+fn to_do(remaining: &Remaining) -> String {
+    let part = |sign: char, records: u64, bytes: u64| match (records, bytes) {
+        (0, 0) => None,
+        (records, bytes) => Some(format!("{sign}{records} ({bytes} B)")),
+    };
+    let pulled = part('<', remaining.missing, remaining.missing_bytes);
+    let pushed = part('>', remaining.misplaced, remaining.misplaced_bytes);
+    let parts: Vec<String> = pulled.into_iter().chain(pushed).collect();
+    match parts.is_empty() {
+        true => "-".to_owned(),
+        false => parts.join(" "),
+    }
 }
 
 /// Each copy of a path.
@@ -362,6 +379,16 @@ pub async fn dispersion(options: &DispersionOptions) -> Result<(), Box<dyn Error
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn what_is_to_do_is_told_in_records_and_bytes() {
+        let mut remaining = Remaining::default();
+        assert_eq!(to_do(&remaining), "-");
+        (remaining.missing, remaining.missing_bytes) = (12, 3456);
+        assert_eq!(to_do(&remaining), "<12 (3456 B)");
+        (remaining.misplaced, remaining.misplaced_bytes) = (1, 0);
+        assert_eq!(to_do(&remaining), "<12 (3456 B) >1 (0 B)");
+    }
 
     #[test]
     fn paths_may_be_given_as_clients_see_them() {

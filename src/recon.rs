@@ -184,8 +184,15 @@ impl Recon {
         let took = last.as_ref().map(|last| last.took_seconds);
         let ended = last.as_ref().map(|last| last.ended);
         let stats = last.map(|last| replication_stats(&last.report));
+        let status = self.workers.status().await;
+        let remaining = status
+            .devices
+            .into_iter()
+            .map(|device| (device.device, json!(device.remaining)));
         let mut answer = json!({
             "replication_time": took, "replication_stats": stats, "replication_last": ended,
+            // Ours: what a round under way, or else the last one, still has to do.
+            "replication_remaining": remaining.collect::<Map<_, _>>(),
         });
         if is_object {
             // Swift counts this one in minutes.
@@ -250,6 +257,7 @@ fn replication_stats(report: &Value) -> Value {
         "failure": failures,
         "remove": sum("removed"),
         "remaining": sum("remaining"),
+        "remaining_bytes": sum("remaining_bytes"),
         "complete": report["complete"],
     })
 }
@@ -359,11 +367,12 @@ mod tests {
             "complete": true,
             "devices": {
                 "d1": { "pulled": 2, "pushed": 1, "removed": 1, "failures": 0, "remaining": 0 },
-                "d2": { "pulled": 3, "pushed": 0, "removed": 0, "failures": 1, "remaining": 4 },
+                "d2": { "pulled": 3, "pushed": 0, "removed": 0, "failures": 1, "remaining": 4, "remaining_bytes": 4096 },
             },
         });
         let stats = replication_stats(&report);
         assert_eq!((&stats["success"], &stats["failure"]), (&json!(6), &json!(1)));
         assert_eq!((&stats["remove"], &stats["remaining"]), (&json!(1), &json!(4)));
+        assert_eq!(stats["remaining_bytes"], 4096);
     }
 }

@@ -4,7 +4,7 @@ use http::{HeaderName, Method, StatusCode};
 use martlet_protocol::header;
 use martlet_protocol::percent;
 use martlet_protocol::timestamp::Timestamp;
-use martlet_replicator::Workers;
+use martlet_replicator::{Clients, Workers};
 use martlet_service::logging::RequestLine;
 use martlet_service::{BoxFuture, Handler, Request, Response, headers, metrics, respond};
 use std::sync::Arc;
@@ -21,6 +21,8 @@ pub struct Router {
     pub replication: Arc<dyn Handler>,
     /// Hear from proxies what a device has missed.
     pub workers: Arc<Workers>,
+    /// Told of each request that a server of this node is asked.
+    pub clients: Clients,
     /// Runs one round of replication and answers with its report.
     pub pass: Arc<dyn Handler>,
     /// Tells of the devices and the workers.
@@ -62,6 +64,7 @@ impl Router {
             account: self.account.clone(),
             replication: self.replication.clone(),
             workers: self.workers.clone(),
+            clients: self.clients.clone(),
             pass: self.pass.clone(),
             status: self.status.clone(),
             recon: self.recon.clone(),
@@ -151,6 +154,7 @@ impl Handler for Router {
             Route::Replication => ("replication", &self.replication),
             // These leave their own line for each request.
             Route::Server(server) => {
+                self.clients.served();
                 self.hear_of_missed_writes(&request);
                 return match server {
                     Server::Object => &self.object,

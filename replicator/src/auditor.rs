@@ -5,6 +5,7 @@
 
 pub use dark_data::{DarkData, DarkDataAction};
 
+use crate::pace::Pace;
 use crate::replicator::Replicator;
 use crate::wire;
 use futures_util::future::join_all;
@@ -12,13 +13,11 @@ use martlet_protocol::hash::PathHash;
 use martlet_protocol::policy::PolicyIndex;
 use martlet_protocol::record::ObjectRecord;
 use martlet_storage::{Device, DeviceSet, Space, StorageError, Version};
-use pace::Pace;
 use serde::{Deserialize, Serialize};
 use std::sync::Arc;
 use std::time::Instant;
 
 mod dark_data;
-mod pace;
 
 /// Under which name a device keeps the auditor's place.
 const PLACE: &str = "auditor";

@@ -325,6 +325,7 @@ mod tests {
                 hash: PathHash(hash),
                 newest: Timestamp::from_secs(at),
                 fingerprint: [at as u8; 16],
+                bytes: 0,
             }
         };
         // The first is everywhere, the second is old on one device, the third is only on a handoff.

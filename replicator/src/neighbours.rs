@@ -1,5 +1,6 @@
 //! The other devices of a ring, as a worker of one device sees them: who is local, who acts, how to ask.
 
+use crate::clients::Clients;
 use crate::peer::Peer;
 use martlet_node_client::{BackendRequest, Node, NodeClient};
 use martlet_ring::Ring;
@@ -36,7 +37,12 @@ impl Neighbours {
     }
 
     pub fn peer(&self, node: &Node) -> Peer {
-        Peer::new(self.client.clone(), node.clone(), self.deadline)
+        Peer::new(
+            self.client.clone(),
+            node.clone(),
+            self.deadline,
+            Clients::default(),
+        )
     }
 
     /// Whether this device acts for a partition: it is the first primary that answers. Two may think so for a moment;

@@ -1,5 +1,8 @@
 //! Calls to another device's [`crate::ReplicationServer`]: typed questions and answers, each with a deadline.
 
+mod lists;
+
+use crate::clients::Clients;
 use crate::planner::Digest;
 use crate::transfer::{self, Arrival, TransferError};
 use crate::wire::{self, RowsPage, WireBuried, WireGrave};
@@ -121,13 +124,15 @@ pub enum TheirRows {
 pub struct Peer {
     client: NodeClient,
     node: Node,
+    /// Told when the peer says that it serves clients.
+    clients: Clients,
     /// For each question and its answer; bodies of objects have the stall timeout of the client instead.
     deadline: Duration,
 }
 
 impl Peer {
     /// Speaks with a device over the replication network, as the ring names it.
-    pub fn new(client: NodeClient, node: Node, deadline: Duration) -> Self {
+    pub fn new(client: NodeClient, node: Node, deadline: Duration, clients: Clients) -> Self {
         let node = Node {
             ip: node.replication_ip.clone(),
             port: node.replication_port,
@@ -136,6 +141,7 @@ impl Peer {
         Peer {
             client,
             node,
+            clients,
             deadline,
         }
     }
@@ -401,7 +407,11 @@ impl Peer {
     }
 
     async fn answer(&self, request: BackendRequest) -> Result<Response, PeerError> {
-        Ok(self.in_time(self.client.call(&self.node, request)).await??)
+        let response = self.in_time(self.client.call(&self.node, request)).await??;
+        if headers::text(response.headers(), wire::CLIENTS) == Some("1") {
+            self.clients.served_elsewhere();
+        }
+        Ok(response)
     }
 
     /// A question whose answer is short enough to hold in memory.

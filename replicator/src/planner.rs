@@ -4,8 +4,8 @@
 //!
 //! 1. *Pull.* Each other device of the ring is asked for its digests: one sum per 16-bit hash prefix, equal when all
 //!    records below it are equal. [`scope`] says which prefixes need comparing at all, [`mismatched`] which of them
-//!    differ. For these the versions are exchanged, and [`pulls`] names the hashes whose copy there is not ours. What is
-//!    fetched is merged newest-wins, so fetching a copy that turns out to be older does no harm.
+//!    differ. For these the versions are exchanged, and [`pulls`] names the hashes of which others have another copy, and
+//!    who has it. What is fetched is merged newest-wins, so fetching a copy that turns out to be older does no harm.
 //! 2. *Push.* Prefixes of partitions that this device holds without being a primary ([`misplaced`]) are handoff copies.
 //!    [`pushes`] says which primaries lack which of them, the rarest copies first. A copy is let go only when every
 //!    primary has confirmed that version or a newer one.
@@ -16,7 +16,7 @@
 use martlet_protocol::hash::PathHash;
 use martlet_protocol::timestamp::Timestamp;
 use martlet_storage::Version;
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 
 /// One prefix of the path hash with the sum over the records below it. A prefix without records is not listed.
 pub type Digest = (u16, [u8; 16]);
@@ -143,21 +143,67 @@ pub fn mismatched(mine: &[Digest], theirs: &[Digest], scope: &Scope, holdings: &
     found
 }
 
-/// Hashes to fetch from a peer: those of our partitions whose version there differs from ours, also when ours looks
-/// newer, because its data may be older while its metadata is newer. Both lists are ascending by hash.
-pub fn pulls(mine: &[Version], theirs: &[Version], holdings: &Holdings) -> Vec<PathHash> {
-    let mut ours = mine.iter().peekable();
-    let mut found = Vec::new();
-    for version in theirs {
-        while ours.next_if(|our| our.hash < version.hash).is_some() {}
-        let equal = ours
-            .peek()
-            .is_some_and(|our| our.hash == version.hash && our.fingerprint == version.fingerprint);
-        if !equal && holdings.holds(&version.hash) {
-            found.push(version.hash);
+/// A record that is missing here, or is another one on other devices.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Pull {
+    pub hash: PathHash,
+    /// Of the newest body that is to be had.
+    pub bytes: u64,
+    /// There is no such record here at all.
+    pub is_new: bool,
+    /// The versions that are to be had, the newest first.
+    pub offers: Vec<Offer>,
+}
+
+/// One version of a record, and where it is.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Offer {
+    version: Version,
+    /// Places in the list of peers.
+    pub peers: Vec<usize>,
+}
+
+/// What to fetch: the records of our partitions whose version on some peer differs from ours, also when ours looks newer,
+/// because its data may be older while its metadata is newer. Each version is fetched once, whoever has it. All lists
+/// are ascending by hash; `None`: this peer was not asked or did not answer. The rarest comes first, so that what is
+/// closest to being lost is safe soonest.
+pub fn pulls(mine: &[Version], theirs: &[Told<'_>], holdings: &Holdings) -> Vec<Pull> {
+    let mut found: BTreeMap<PathHash, Pull> = BTreeMap::new();
+    for (place, told) in theirs.iter().enumerate() {
+        for version in told.unwrap_or_default() {
+            let ours = mine.binary_search_by_key(&version.hash, |our| our.hash);
+            let is_equal = ours.is_ok_and(|at| mine[at].fingerprint == version.fingerprint);
+            if is_equal || !holdings.holds(&version.hash) {
+                continue;
+            }
+            let pull = found.entry(version.hash).or_insert_with(|| Pull {
+                hash: version.hash,
+                bytes: 0,
+                is_new: ours.is_err(),
+                offers: Vec::new(),
+            });
+            let same = pull
+                .offers
+                .iter_mut()
+                .find(|offer| offer.version.fingerprint == version.fingerprint);
+            match same {
+                Some(offer) => offer.peers.push(place),
+                None => pull.offers.push(Offer {
+                    version: *version,
+                    peers: vec![place],
+                }),
+            }
         }
     }
-    found
+    let mut plan: Vec<Pull> = found.into_values().collect();
+    for pull in &mut plan {
+        pull.offers
+            .sort_by_key(|offer| std::cmp::Reverse(offer.version.newest));
+        pull.bytes = pull.offers.first().map_or(0, |offer| offer.version.bytes);
+    }
+    let copies = |pull: &Pull| pull.offers.iter().map(|offer| offer.peers.len()).sum::<usize>();
+    plan.sort_by_key(|pull| (copies(pull), pull.hash));
+    plan
 }
 
 /// Prefixes below which this device holds records of partitions that are not its own.
@@ -174,6 +220,8 @@ pub struct Push {
     pub hash: PathHash,
     /// The version that was compared; the copy is let go only while it is still this one.
     pub newest: Timestamp,
+    /// Of the body.
+    pub bytes: u64,
     /// Places, in the list of primaries, of those that have another version or none.
     pub lacking: Vec<usize>,
     /// Primaries that could not be asked: the copy must stay.
@@ -192,6 +240,7 @@ pub fn pushes(mine: &[Version], primaries: &[Told<'_>]) -> Vec<Push> {
             let mut push = Push {
                 hash: version.hash,
                 newest: version.newest,
+                bytes: version.bytes,
                 lacking: Vec::new(),
                 silent: 0,
             };
@@ -245,6 +294,7 @@ mod tests {
             hash: hash(first, last),
             newest,
             fingerprint: [content; 16],
+            bytes: 100 * u64::from(content),
         }
     }
 
@@ -319,9 +369,39 @@ mod tests {
             version(1, 3, 3),
             version(0x9000, 1, 1),
         ];
-        assert_eq!(pulls(&mine, &theirs, &lower_half()), [hash(1, 2), hash(1, 3)]);
-        assert_eq!(pulls(&[], &theirs[..1], &lower_half()), [hash(1, 1)]);
-        assert!(pulls(&mine, &[], &lower_half()).is_empty());
+        let named = |mine: &[Version], theirs: &[Told<'_>]| -> Vec<_> {
+            let plan = pulls(mine, theirs, &lower_half());
+            plan.iter()
+                .map(|pull| (pull.hash, pull.bytes, pull.is_new))
+                .collect()
+        };
+        let missing = [(hash(1, 2), 200, false), (hash(1, 3), 300, true)];
+        assert_eq!(named(&mine, &[Some(&theirs)]), missing);
+        assert_eq!(named(&mine, &[None, Some(&theirs), Some(&theirs)]), missing);
+        assert_eq!(named(&[], &[Some(&theirs[..1])]), [(hash(1, 1), 100, true)]);
+        assert!(named(&mine, &[Some(&[]), None]).is_empty());
+    }
+
+    #[test]
+    fn a_version_is_asked_of_one_peer_and_the_rarest_comes_first() {
+        let first = [version(1, 1, 1), version(1, 2, 2), version(1, 3, 3)];
+        let second = [version(1, 1, 1), version(1, 2, 5)];
+        let plan = pulls(&[], &[Some(&first), None, Some(&second)], &lower_half());
+        let told: Vec<_> = plan
+            .iter()
+            .map(|pull| {
+                let offers: Vec<_> = pull.offers.iter().map(|offer| offer.peers.clone()).collect();
+                (pull.hash, pull.bytes, offers)
+            })
+            .collect();
+        assert_eq!(
+            told,
+            [
+                (hash(1, 3), 300, vec![vec![0]]),
+                (hash(1, 1), 100, vec![vec![0, 2]]),
+                (hash(1, 2), 500, vec![vec![2], vec![0]]),
+            ]
+        );
     }
 
     #[test]

@@ -1,32 +1,43 @@
 //! Takes from other devices what is newer there: digests, then versions, then records and bodies.
+//!
+//! First every peer is compared with (`pull/compare.rs`), then it is counted what there is to take, then it is taken, part
+//! by part of the hashes, each record from one of those that have it.
 
-use crate::peer::{Peer, PeerError, TheirRows};
-use crate::planner::{self, Proof, Scope, Since};
-use crate::replicator::{SpaceRound, patiently};
+mod compare;
+mod take;
+
+use crate::peer::Peer;
+use crate::peer::{PeerError, TheirRows};
+use crate::planner::{self, Pull};
+use crate::progress::{Amount, Task};
+use crate::replicator::{SpaceRound, node_name, patiently};
 use crate::server::{needs_body, rows_page};
+use crate::transfer::Arrival;
 use crate::wire;
+use compare::Compared;
 use futures_util::stream::{self, StreamExt};
 use martlet_node_client::Node;
 use martlet_protocol::hash::PathHash;
 use martlet_protocol::policy::PolicyIndex;
 use martlet_protocol::record::ObjectRecord;
 use martlet_protocol::timestamp::Timestamp;
-use martlet_storage::{Change, RowsOutcome, Space, StorageError};
+use martlet_storage::{RowsOutcome, Space, StorageError};
 use std::collections::BTreeSet;
 
-/// Pages of a change log that are read before comparing all digests is cheaper.
-const MAX_CHANGE_PAGES: usize = 4;
+/// Prefixes that are looked at together. A device has 65,536, so that a large one has some thousand records below them.
+const PART: usize = 64;
+/// What is named in the count is kept until it is taken, up to so many records; the rest is asked for again.
+const KEPT_PULLS: usize = 50_000;
 
-/// What comparing with a peer is based on.
-struct Basis {
-    scope: Scope,
-    /// Where both change logs stood; `None` until the digests were read.
-    reached: Option<Proof>,
+/// Some prefixes, and what there is to take below them.
+struct Part {
+    prefixes: Vec<u16>,
+    amount: Amount,
+    plan: Option<Vec<Pull>>,
 }
 
 impl SpaceRound<'_> {
-    /// Pulls from every other device of the ring, one after another, so that nothing is fetched twice. Returns how many
-    /// did not answer.
+    /// Pulls from all other devices of the ring what is newer there. Returns how many did not answer.
     ///
     /// # Errors
     /// Only when the local device fails.
@@ -42,177 +53,132 @@ impl SpaceRound<'_> {
             others.rotate_left(turn);
         }
         let mut silent = 0;
+        let mut compared = Vec::new();
         for node in others {
             let peer = self.replicator.peer(node);
             if self.round.is_silent(node) {
-                self.tally.unreachable(crate::replicator::node_name(node));
+                self.tally.unreachable(node_name(node));
                 silent += 1;
                 continue;
             }
-            match self.pull_from(&peer).await {
-                Ok(()) => {}
+            match self.compare(&peer).await {
+                Ok(found) => compared.extend(found),
                 Err(error) if error.is_silent() => {
                     self.note_silent(&peer, &error);
                     silent += 1;
                 }
-                Err(error) => match error.local() {
-                    Some(local @ (StorageError::Closed | StorageError::Unavailable(_))) => {
-                        return Err(local.clone());
-                    }
-                    _ => self.note_failure(&peer, &error, "comparing"),
+                Err(error) => match fatal(&error) {
+                    Some(local) => return Err(local),
+                    None => self.note_failure(&peer, &error, "comparing"),
                 },
             }
+        }
+        self.pull_all(&compared).await?;
+        for peer in compared {
+            silent += usize::from(peer.is_silent());
+            self.replicator
+                .set_proof(self.proof_key(&peer.peer), peer.into_proof());
         }
         Ok(silent)
     }
 
-    async fn pull_from(&self, peer: &Peer) -> Result<(), PeerError> {
-        let Basis { scope, reached } = self.basis(peer).await?;
-        if scope == Scope::Only(BTreeSet::new()) {
-            // Not even our own digests need reading: this is what an idle round costs.
-            self.replicator.set_proof(self.proof_key(peer), reached);
-            return Ok(());
-        }
-        let only = match &scope {
-            Scope::All => None,
-            Scope::Only(prefixes) => Some(prefixes),
-        };
-        let mine_reached = self.device.last_sequence(self.space);
-        let theirs = patiently(|| peer.digests(self.space, only)).await?;
-        let mine = self.digests().await?;
-        let reached = reached.unwrap_or(Proof {
-            instance: theirs.instance,
-            theirs: theirs.sequence,
-            mine: mine_reached,
-        });
-        let prefixes = planner::mismatched(&mine, &theirs.digests, &scope, &self.holdings);
-        let failures_before = self.tally.failures();
-        let total = prefixes.len();
-        let work = prefixes.into_iter().map(|prefix| self.pull_prefix(peer, prefix));
-        let mut work = stream::iter(work)
-            .buffer_unordered(self.replicator.concurrency())
-            .enumerate();
-        while let Some((done, outcome)) = work.next().await {
-            match outcome {
-                Ok(()) => {}
-                Err(error) if error.is_silent() => {
-                    self.replicator.set_proof(self.proof_key(peer), None);
-                    self.tally.kept((total - done) as u64);
-                    return Err(error);
-                }
-                Err(error) => self.note_failure(peer, &error, "comparing versions"),
-            }
-        }
-        let is_proved = self.tally.failures() == failures_before;
-        self.replicator
-            .set_proof(self.proof_key(peer), Some(reached).filter(|_| is_proved));
-        Ok(())
-    }
-
-    /// Since the last proof, only what either change log names needs comparing.
-    async fn basis(&self, peer: &Peer) -> Result<Basis, PeerError> {
-        let all = Basis {
-            scope: Scope::All,
-            reached: None,
-        };
-        let Some(proof) = self
-            .replicator
-            .proof(&self.proof_key(peer))
-            .filter(|_| !self.round.is_full)
-        else {
-            // Also tells whether the peer is there before anything is read here.
-            return Ok(all);
-        };
-        let mut reached = proof.clone();
-        let mut theirs = BTreeSet::new();
-        let mut theirs_since = Since::Unknown;
-        for _ in 0..MAX_CHANGE_PAGES {
-            let page = patiently(|| peer.changes(self.space, reached.theirs)).await?;
-            if page.instance != proof.instance
-                || page.trimmed_before > reached.theirs
-                || page.next < reached.theirs
-            {
-                return Ok(all);
-            }
-            reached.theirs = page.next;
-            theirs.extend(page.entries.iter().map(prefix));
-            if page.entries.len() < wire::MAX_CHANGES {
-                theirs_since = Since::Touched(std::mem::take(&mut theirs));
-                break;
-            }
-        }
-        let mut mine = BTreeSet::new();
-        let mut mine_since = Since::Unknown;
-        for _ in 0..MAX_CHANGE_PAGES {
-            let page = self
-                .device
-                .changes(self.space, reached.mine, wire::MAX_CHANGES)
-                .await?;
-            if page.trimmed_before > reached.mine {
-                return Ok(all);
-            }
-            reached.mine = page.next;
-            mine.extend(page.entries.iter().map(prefix));
-            if page.entries.len() < wire::MAX_CHANGES {
-                mine_since = Since::Touched(std::mem::take(&mut mine));
-                break;
-            }
-        }
-        match planner::scope(mine_since, theirs_since) {
-            Scope::All => Ok(all),
-            scope => Ok(Basis {
-                scope,
-                reached: Some(reached),
-            }),
-        }
-    }
-
-    async fn pull_prefix(&self, peer: &Peer, prefix: u16) -> Result<(), PeerError> {
-        let theirs = patiently(|| peer.versions(self.space, prefix)).await?;
-        let mine = self.versions(prefix).await?;
-        for hash in planner::pulls(&mine, &theirs, &self.holdings) {
-            if self.tally.is_full() {
-                self.tally.failed(1);
-                continue;
-            }
-            let outcome = patiently(|| async {
-                match self.space {
-                    Space::Objects(policy) => self.pull_object(peer, policy, hash).await,
-                    Space::Containers | Space::Accounts => self.pull_container(peer, hash).await,
-                }
+    async fn pull_all(&self, compared: &[Compared]) -> Result<(), StorageError> {
+        let progress = &self.work.progress;
+        let prefixes: BTreeSet<u16> = compared.iter().flat_map(|peer| peer.prefixes()).collect();
+        let prefixes: Vec<u16> = prefixes.into_iter().collect();
+        let mut parts = Vec::new();
+        let mut total = Amount::default();
+        let mut kept = 0;
+        for prefixes in prefixes.chunks(PART) {
+            let plan = self.plan(compared, prefixes).await?;
+            let amount: Amount = plan.iter().map(|pull| pull.bytes).collect();
+            total += amount;
+            kept += plan.len();
+            parts.push(Part {
+                prefixes: prefixes.to_vec(),
+                amount,
+                plan: Some(plan).filter(|_| kept <= KEPT_PULLS),
             });
-            match outcome.await {
-                Ok(true) => self.tally.pulled(),
-                Ok(false) => {}
-                Err(error) if error.is_silent() => return Err(error),
-                Err(error) => self.note_failure(peer, &error, &hash.to_string()),
-            }
+        }
+        progress.set(Task::Pull, self.space, total);
+        progress.remaining().publish(self.device_name);
+        for part in parts {
+            let plan = match part.plan {
+                Some(plan) => plan,
+                None => {
+                    let plan = self.plan(compared, &part.prefixes).await?;
+                    let amount = plan.iter().map(|pull| pull.bytes).collect();
+                    progress.correct(Task::Pull, self.space, part.amount, amount);
+                    plan
+                }
+            };
+            self.take(compared, plan).await;
+            progress.remaining().publish(self.device_name);
         }
         Ok(())
     }
 
-    /// `true` when something newer was taken. The body comes along only when the data there is newer.
+    /// What there is to take below some prefixes (ascending).
+    async fn plan(&self, compared: &[Compared], prefixes: &[u16]) -> Result<Vec<Pull>, StorageError> {
+        let turn = self.work.courtesy.turn(0, 0).await;
+        let mine = match patiently(|| async { Ok(self.versions_of(prefixes).await?) }).await {
+            Ok(mine) => mine,
+            Err(error) => {
+                if let Some(local) = fatal(&error) {
+                    return Err(local);
+                }
+                compared.iter().for_each(Compared::set_unsound);
+                self.tally.failed(1);
+                tracing::info!(device = self.device_name, %error, "the own versions could not be read for now");
+                return Ok(Vec::new());
+            }
+        };
+        let asked: Vec<_> = compared
+            .iter()
+            .map(|peer| peer.versions(self, prefixes))
+            .collect();
+        let told: Vec<_> = stream::iter(asked)
+            .buffered(self.replicator.concurrency())
+            .collect()
+            .await;
+        turn.end().await;
+        let told: Vec<_> = told.iter().map(Option::as_deref).collect();
+        Ok(planner::pulls(&mine, &told, &self.holdings))
+    }
+
+    /// `true` when something newer was taken; `None` when it is no longer there: it went home, or into quarantine. The
+    /// body comes along only when the data there is newer.
     pub async fn pull_object(
         &self,
         peer: &Peer,
         policy: PolicyIndex,
         hash: PathHash,
-    ) -> Result<bool, PeerError> {
+    ) -> Result<Option<bool>, PeerError> {
         let known = self.device.read_object(policy, hash).await?;
         let have = known.as_ref().map(|record| record.timestamp);
         let Some(arrival) = peer.fetch(policy, hash, have).await? else {
-            // It went home from there, or into quarantine: nothing to take now.
-            return Ok(false);
+            return Ok(None);
         };
-        let record = arrival.record;
-        if self
-            .replicator
-            .salt()
-            .hash(&record.account, Some(&record.container), Some(&record.object))
-            != hash
-        {
+        if self.hash_of(&arrival.record) != hash {
             return Err(PeerError::Malformed("a record under another's hash".into()));
         }
+        self.merge(policy, hash, known, arrival).await.map(Some)
+    }
+
+    fn hash_of(&self, record: &ObjectRecord) -> PathHash {
+        let salt = self.replicator.salt();
+        salt.hash(&record.account, Some(&record.container), Some(&record.object))
+    }
+
+    /// Stores what arrived where it is newer than what is known here.
+    async fn merge(
+        &self,
+        policy: PolicyIndex,
+        hash: PathHash,
+        known: Option<ObjectRecord>,
+        arrival: Arrival,
+    ) -> Result<bool, PeerError> {
+        let record = arrival.record;
         if known.as_ref().is_some_and(|known| is_expiry_of(known, &record)) {
             // The expirer here is about to write the very same tombstone, and owes the container a row with it.
             return Ok(false);
@@ -226,9 +192,9 @@ impl SpaceRound<'_> {
     }
 
     /// The record first, then pages of rows; only pages that differ travel.
-    async fn pull_container(&self, peer: &Peer, hash: PathHash) -> Result<bool, PeerError> {
+    async fn pull_container(&self, peer: &Peer, hash: PathHash) -> Result<Option<bool>, PeerError> {
         let Some(record) = peer.container(self.space, hash).await? else {
-            return Ok(false);
+            return Ok(None);
         };
         let container = Some(record.container.as_str()).filter(|_| self.space == Space::Containers);
         if self.replicator.salt().hash(&record.account, container, None) != hash {
@@ -249,11 +215,11 @@ impl SpaceRound<'_> {
                 )
                 .await?;
             let page = match answer {
-                TheirRows::NoContainer => return Ok(changed),
+                TheirRows::NoContainer => return Ok(Some(changed)),
                 TheirRows::Equal => {
                     after = until;
                     if after.is_none() {
-                        return Ok(changed);
+                        return Ok(Some(changed));
                     }
                     continue;
                 }
@@ -281,7 +247,7 @@ impl SpaceRound<'_> {
             }
             after = reached.or(until);
             if after.is_none() {
-                return Ok(changed);
+                return Ok(Some(changed));
             }
         }
     }
@@ -293,6 +259,10 @@ fn is_expiry_of(known: &ObjectRecord, theirs: &ObjectRecord) -> bool {
     theirs.is_tombstone() && !known.is_tombstone() && due == Some(theirs.timestamp)
 }
 
-fn prefix(change: &Change) -> u16 {
-    change.hash.prefix()
+/// What the local device said, when it can do no more.
+fn fatal(error: &PeerError) -> Option<StorageError> {
+    let local = error.local();
+    local
+        .filter(|local| matches!(local, StorageError::Closed | StorageError::Unavailable(_)))
+        .cloned()
 }

@@ -2,6 +2,7 @@
 
 use crate::peer::{Peer, PeerError};
 use crate::planner::{self, Push};
+use crate::progress::{Amount, Task};
 use crate::replicator::{SpaceRound, patiently};
 use crate::server::rows_page;
 use futures_util::stream::{self, StreamExt};
@@ -23,17 +24,31 @@ impl SpaceRound<'_> {
     pub async fn push_home(&self) -> Result<(), StorageError> {
         let digests = self.digests().await?;
         let prefixes = planner::misplaced(&digests, &self.holdings);
+        let mut amount = Amount::default();
+        for prefix in &prefixes {
+            let strange = self.misplaced(*prefix).await?;
+            amount += strange.iter().map(|version| version.bytes).collect();
+        }
+        self.work.progress.set(Task::Push, self.space, amount);
+        self.work.progress.remaining().publish(self.device_name);
         let work = prefixes.into_iter().map(|prefix| self.push_prefix(prefix));
         let mut work = stream::iter(work).buffer_unordered(self.replicator.concurrency());
         while let Some(outcome) = work.next().await {
             outcome?;
+            self.work.progress.remaining().publish(self.device_name);
         }
         Ok(())
     }
 
-    async fn push_prefix(&self, prefix: u16) -> Result<(), StorageError> {
+    /// What is here below a prefix and belongs elsewhere.
+    async fn misplaced(&self, prefix: u16) -> Result<Vec<Version>, StorageError> {
         let mut versions = self.versions(prefix).await?;
         versions.retain(|version| !self.holdings.holds(&version.hash));
+        Ok(versions)
+    }
+
+    async fn push_prefix(&self, prefix: u16) -> Result<(), StorageError> {
+        let versions = self.misplaced(prefix).await?;
         let same_partition =
             |a: &Version, b: &Version| self.ring.partition(&a.hash) == self.ring.partition(&b.hash);
         for group in versions.chunk_by(same_partition) {
@@ -42,7 +57,13 @@ impl SpaceRound<'_> {
                 .await;
             let told: Vec<_> = primaries.told.iter().map(Option::as_deref).collect();
             for push in planner::pushes(group, &told) {
-                self.push_one(&push, group, &primaries).await?;
+                let sends = push.lacking.len() as u64;
+                let turn = self.work.courtesy.turn(sends, sends * push.bytes).await;
+                if self.push_one(&push, group, &primaries).await? {
+                    let amount = Amount::one(push.bytes);
+                    self.work.progress.done(Task::Push, self.space, amount);
+                }
+                turn.end().await;
             }
         }
         Ok(())
@@ -72,12 +93,13 @@ impl SpaceRound<'_> {
         primaries
     }
 
+    /// `true` when the copy is no longer here.
     async fn push_one(
         &self,
         push: &Push,
         group: &[Version],
         primaries: &Primaries,
-    ) -> Result<(), StorageError> {
+    ) -> Result<bool, StorageError> {
         let all = primaries.peers.len();
         let mut confirmed = all - push.lacking.len() - push.silent;
         for place in &push.lacking {
@@ -98,13 +120,12 @@ impl SpaceRound<'_> {
                     confirmed += 1;
                 }
                 // Gone from here meanwhile: nothing to push, nothing to let go.
-                Ok(false) => return Ok(()),
+                Ok(false) => return Ok(true),
                 Err(error) => self.note(peer, &error, &push.hash.to_string()),
             }
         }
         if !planner::may_let_go(all, confirmed) {
-            self.tally.kept(1);
-            return Ok(());
+            return Ok(false);
         }
         let gone = match self.space {
             Space::Objects(policy) => self.device.remove_object(policy, push.hash, push.newest).await?,
@@ -119,7 +140,7 @@ impl SpaceRound<'_> {
         if gone {
             self.tally.removed();
         }
-        Ok(())
+        Ok(gone)
     }
 
     /// `false`: the copy is no longer here. Data that the peer may already have is not sent before it asks for it.

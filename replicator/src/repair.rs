@@ -26,8 +26,8 @@ impl Replicator {
             }
             let peer = self.peer(node);
             match patiently(|| space.pull_object(&peer, policy, hash)).await {
-                Ok(true) => return true,
-                Ok(false) => {}
+                Ok(Some(true)) => return true,
+                Ok(_) => {}
                 Err(error) => {
                     let peer = node_name(node);
                     tracing::info!(device = name, peer, %error, "a damaged copy was not fetched from here");

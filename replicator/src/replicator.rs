@@ -5,8 +5,11 @@
 //! began: from then on the proxy may trust it to answer alone.
 
 use crate::account_report::AccountReports;
+use crate::clients::Clients;
+use crate::courtesy::Courtesy;
 use crate::peer::{Peer, PeerError};
 use crate::planner::{self, Digest, Holdings, Proof};
+use crate::progress::{Progress, Remaining, Task};
 use crate::report::{DeviceReport, PassReport, Tally};
 use arc_swap::ArcSwap;
 use futures_util::future::join_all;
@@ -28,10 +31,15 @@ pub type Rings = Arc<ArcSwap<RingSet>>;
 pub struct ReplicatorConfig {
     /// Where this node listens, as the rings write it: ring devices at these addresses are local.
     pub addresses: Vec<(String, u16)>,
-    /// Records of one device that are compared, pulled or pushed at once. With 16 a refill of 100,000 objects took 10 s
-    /// on a machine of two cores and clients waited four times as long (99 of 100 GETs); with 4 it takes 14 s, and
-    /// they hardly notice.
+    /// Pieces of work (comparing, a large object, a handful of small ones) under way at once for one device; one at a
+    /// time, with rests, while clients are served (`courtesy.rs`).
     pub concurrency: usize,
+    /// What is pulled to and pushed from one device at most, bytes of bodies; 0 is no limit.
+    pub bytes_per_second: u64,
+    /// The same in records of any kind.
+    pub records_per_second: u64,
+    /// Whom this node serves: replication gives way to them.
+    pub clients: Clients,
     /// For one question to a peer and its answer, milliseconds. Bodies have the client's stall timeout instead.
     pub call_timeout_ms: u64,
     /// Every so many rounds all digests are compared, whatever the change logs say.
@@ -47,6 +55,9 @@ impl Default for ReplicatorConfig {
         ReplicatorConfig {
             addresses: Vec::new(),
             concurrency: 4,
+            bytes_per_second: 0,
+            records_per_second: 0,
+            clients: Clients::default(),
             call_timeout_ms: 10_000,
             full_compare_rounds: 20,
             reclaim_age_secs: 7 * 24 * 3600,
@@ -81,6 +92,13 @@ struct Memory {
     losses: BTreeMap<String, u64>,
     /// Local devices of which it is known that they missed no deletion that others have forgotten.
     undoubted: BTreeSet<String>,
+    work: BTreeMap<String, Arc<Work>>,
+}
+
+/// What goes on from round to round for one local device.
+pub(crate) struct Work {
+    pub progress: Progress,
+    pub courtesy: Courtesy,
 }
 
 /// Local device, space, peer.
@@ -119,6 +137,7 @@ pub(crate) struct SpaceRound<'a> {
     pub id: Option<u32>,
     pub holdings: Holdings,
     pub tally: &'a Tally,
+    pub work: Arc<Work>,
 }
 
 /// `device@ip:port`.
@@ -253,13 +272,13 @@ impl Replicator {
         };
         // What was put aside meanwhile is for the next round, which begins soon.
         let complete = complete && device.set_synced(started, round.fingerprint, losses);
-        let mut report = tally.report(complete);
+        let remaining = self.remaining(name);
+        remaining.publish(name);
+        let mut report = tally.report(complete, remaining);
         report.in_doubt = device.is_in_doubt();
         if report.pulled + report.pushed + report.removed + report.failures > 0 {
             tracing::info!(device = name, ?report, "replication round");
         }
-        metrics::gauge!("martlet_replicator_remaining_records", "device" => name.to_owned())
-            .set(report.remaining as f64);
         report
     }
 
@@ -279,6 +298,11 @@ impl Replicator {
             .into_iter()
             .map(|(space, ring)| self.space_round(round, name, device, tally, space, ring))
             .collect();
+        let is_work = |task, space| {
+            let placed = spaces.iter().find(|placed| placed.space == space);
+            placed.is_some_and(|placed| task == Task::Push || placed.holdings.any())
+        };
+        self.work(name).progress.keep(is_work);
         let mut complete = true;
         for space in spaces.iter().filter(|space| space.holdings.any()) {
             let silent = space.pull().await?;
@@ -323,6 +347,7 @@ impl Replicator {
             id,
             holdings,
             tally,
+            work: self.work(name),
         }
     }
 
@@ -355,7 +380,30 @@ impl Replicator {
 
     pub(crate) fn peer(&self, node: &Node) -> Peer {
         let deadline = Duration::from_millis(self.0.config.call_timeout_ms);
-        Peer::new(self.0.client.clone(), node.clone(), deadline)
+        let clients = self.0.config.clients.clone();
+        Peer::new(self.0.client.clone(), node.clone(), deadline, clients)
+    }
+
+    fn work(&self, device: &str) -> Arc<Work> {
+        let config = &self.0.config;
+        let mut memory = self.0.memory.lock().unwrap_or_else(PoisonError::into_inner);
+        let work = memory.work.entry(device.to_owned()).or_insert_with(|| {
+            Arc::new(Work {
+                progress: Progress::default(),
+                courtesy: Courtesy::new(
+                    config.clients.clone(),
+                    config.concurrency,
+                    config.bytes_per_second,
+                    config.records_per_second,
+                ),
+            })
+        });
+        work.clone()
+    }
+
+    /// What is still to do for a local device, as far as comparisons have named it.
+    pub fn remaining(&self, device: &str) -> Remaining {
+        self.work(device).progress.remaining()
     }
 
     pub(crate) fn config(&self) -> &ReplicatorConfig {
@@ -456,19 +504,28 @@ impl SpaceRound<'_> {
 
     /// All versions below a prefix here, ascending.
     pub async fn versions(&self, prefix: u16) -> Result<Vec<Version>, StorageError> {
+        self.versions_of(&[prefix]).await
+    }
+
+    /// All versions below some prefixes here, in their order.
+    pub async fn versions_of(&self, prefixes: &[u16]) -> Result<Vec<Version>, StorageError> {
         let mut versions: Vec<Version> = Vec::new();
-        loop {
-            let after = versions.last().map(|last| last.hash);
-            let page = self
-                .device
-                .versions(self.space, prefix, after, crate::wire::MAX_VERSIONS)
-                .await?;
-            let full = page.len() >= crate::wire::MAX_VERSIONS;
-            versions.extend(page);
-            if !full {
-                return Ok(versions);
+        for prefix in prefixes {
+            let mut after = None;
+            loop {
+                let page = self
+                    .device
+                    .versions(self.space, *prefix, after, crate::wire::MAX_VERSIONS)
+                    .await?;
+                let is_full = page.len() >= crate::wire::MAX_VERSIONS;
+                after = page.last().map(|last| last.hash);
+                versions.extend(page);
+                if !is_full {
+                    break;
+                }
             }
         }
+        Ok(versions)
     }
 
     /// A peer does not answer: it is left out for the rest of the round.
@@ -484,6 +541,11 @@ impl SpaceRound<'_> {
     /// One thing could not be pulled or pushed; the next round tries again.
     pub fn note_failure(&self, peer: &Peer, error: &PeerError, what: &str) {
         self.tally.failed(1);
+        self.note_trouble(peer, error, what);
+    }
+
+    /// Something did not work with this peer; another one may do.
+    pub fn note_trouble(&self, peer: &Peer, error: &PeerError, what: &str) {
         if error.local() == Some(&StorageError::Full) {
             self.tally.note_full();
         }

@@ -1,5 +1,6 @@
 //! What a pass did, for operators and tests.
 
+use crate::progress::Remaining;
 use serde::Serialize;
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Mutex;
@@ -30,8 +31,10 @@ pub struct DeviceReport {
     pub removed: u64,
     /// Things that were to be pulled or pushed and could not be.
     pub failures: u64,
-    /// Things known to be still to do: failed ones, and handoff copies that must stay for now.
+    /// Records known to be still to do: those that could not be pulled, and handoff copies that must stay for now.
     pub remaining: u64,
+    /// Bytes of their bodies.
+    pub remaining_bytes: u64,
     /// The device has all that was acknowledged before the round began.
     pub complete: bool,
     /// It may hold what others have deleted and forgotten, and is out of use until it was compared.
@@ -47,7 +50,6 @@ pub struct Tally {
     pushed: AtomicU64,
     removed: AtomicU64,
     failures: AtomicU64,
-    kept: AtomicU64,
     full: AtomicBool,
     unreachable: Mutex<BTreeSet<String>>,
 }
@@ -74,11 +76,6 @@ impl Tally {
         metrics::counter!("martlet_replicator_failures_total").increment(count);
     }
 
-    /// A handoff copy must stay.
-    pub fn kept(&self, count: u64) {
-        self.kept.fetch_add(count, Ordering::Relaxed);
-    }
-
     /// The local disk took no more.
     pub fn note_full(&self) {
         self.full.store(true, Ordering::Relaxed);
@@ -99,14 +96,14 @@ impl Tally {
             .insert(peer);
     }
 
-    pub fn report(self, complete: bool) -> DeviceReport {
-        let failures = self.failures.into_inner();
+    pub fn report(self, complete: bool, remaining: Remaining) -> DeviceReport {
         DeviceReport {
             pulled: self.pulled.into_inner(),
             pushed: self.pushed.into_inner(),
             removed: self.removed.into_inner(),
-            failures,
-            remaining: failures + self.kept.into_inner(),
+            failures: self.failures.into_inner(),
+            remaining: remaining.missing + remaining.misplaced,
+            remaining_bytes: remaining.missing_bytes + remaining.misplaced_bytes,
             complete,
             in_doubt: false,
             unreachable: self

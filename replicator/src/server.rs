@@ -1,6 +1,9 @@
 //! Answers other nodes' replicators about the devices of this node: `/<device>/martlet/<verb>/...` (see [`crate::wire`]).
 
+mod lists;
+
 use crate::account_report::AccountReports;
+use crate::clients::Clients;
 use crate::replicator::Rings;
 use crate::transfer::{self, TransferError};
 use crate::wire::{self, RowsPage, WireBuried, WireGrave};
@@ -22,6 +25,7 @@ pub struct ReplicationServer {
     devices: DeviceSet,
     salt: HashSalt,
     reports: AccountReports,
+    clients: Clients,
     /// Drawn at start: sequences of the change logs are compared only within it.
     instance: String,
 }
@@ -89,10 +93,14 @@ fn storage_status(error: &StorageError) -> StatusCode {
 impl Handler for ReplicationServer {
     fn call(&self, request: Request) -> BoxFuture<'_, Response> {
         Box::pin(async move {
-            match self.route(request).await {
+            let mut response = match self.route(request).await {
                 Ok(response) => response,
                 Err(refusal) => refusal.answer(),
+            };
+            if self.clients.are_here() {
+                headers::set(response.headers_mut(), wire::CLIENTS, "1");
             }
+            response
         })
     }
 }
@@ -164,8 +172,14 @@ impl ReplicationServer {
             devices,
             salt,
             reports,
+            clients: Clients::default(),
             instance: martlet_service::trans_id::new(),
         }
+    }
+
+    /// Replicators that ask hear whether this node serves these.
+    pub fn telling_of(self, clients: Clients) -> Self {
+        ReplicationServer { clients, ..self }
     }
 
     async fn route(&self, request: Request) -> Result<Response, Refusal> {
@@ -201,7 +215,8 @@ impl ReplicationServer {
         };
         match verb {
             "digests" => self.digests(&asked).await,
-            "versions" => versions(&asked).await,
+            "versions" => lists::versions(&asked).await,
+            "objects" => lists::send_objects(&asked, body).await,
             "changes" => self.changes(&asked).await,
             "object" => match asked.method {
                 Method::GET => send_object(&asked).await,
@@ -349,19 +364,6 @@ async fn read_graves(space: Space, body: Body) -> Result<Vec<Grave>, Refusal> {
     graves
         .collect::<Option<_>>()
         .ok_or(Refusal::BadRequest("not a path hash"))
-}
-
-async fn versions(asked: &Asked<'_>) -> Result<Response, Refusal> {
-    asked.only_get()?;
-    let space = asked.space()?;
-    let prefix = asked.words.get(1).and_then(|word| wire::parse_prefix(word));
-    let prefix = prefix.ok_or(Refusal::BadRequest("not a prefix"))?;
-    let after = asked.number("after")?;
-    let versions = asked
-        .device
-        .versions(space, prefix, after, asked.limit(wire::MAX_VERSIONS)?)
-        .await?;
-    Ok(packed(wire::pack_versions(&versions)))
 }
 
 async fn send_object(asked: &Asked<'_>) -> Result<Response, Refusal> {

@@ -1,6 +1,8 @@
 //! The devices of a node in numbers, for operators and for Prometheus.
 
 use crate::ledger::{LastPass, Ledger};
+use crate::progress::Remaining;
+use crate::replicator::Replicator;
 use martlet_protocol::timestamp::Timestamp;
 use martlet_service::{Skews, wall_micros};
 use martlet_storage::{Device, DeviceSet, StorageError};
@@ -31,6 +33,9 @@ pub struct DeviceStatus {
     /// Rows that other clusters, which mirror containers of this one, are still to be sent.
     #[serde(default)]
     pub unsent: u64,
+    /// What the replicator still has to do here, as far as it has compared.
+    #[serde(default)]
+    pub remaining: Remaining,
     /// Seconds since the device had everything; -1: not since its start.
     pub lag_seconds: f64,
     /// The moment up to which it has learnt of every deletion.
@@ -72,10 +77,16 @@ const MAX_COUNTED_STRAYS: usize = 10_000;
 const MAX_COUNTED_UNSENT: u64 = 100_000;
 
 /// Looks at every device.
-pub async fn look(devices: &DeviceSet, ledger: &Ledger, now: Timestamp) -> NodeStatus {
+pub async fn look(
+    devices: &DeviceSet,
+    replicator: &Replicator,
+    ledger: &Ledger,
+    now: Timestamp,
+) -> NodeStatus {
     let mut all = Vec::new();
     for (name, path, state) in devices.states() {
         let status = DeviceStatus {
+            remaining: replicator.remaining(&name),
             device: name,
             path: path.display().to_string(),
             lag_seconds: -1.0,
@@ -159,5 +170,6 @@ pub fn publish(status: &NodeStatus) {
         gauge("martlet_device_strays", device.strays as f64);
         gauge("martlet_device_unsent", device.unsent as f64);
         gauge("martlet_device_lag_seconds", device.lag_seconds);
+        device.remaining.publish(&device.device);
     }
 }

@@ -1,7 +1,7 @@
 //! An object on its way between two devices: its record at the head of the stream, then its body.
 
 use crate::wire;
-use bytes::{Bytes, BytesMut};
+use bytes::{Buf, BufMut, Bytes, BytesMut};
 use futures_util::stream::{self, StreamExt};
 use http::{HeaderMap, HeaderValue, header};
 use martlet_protocol::record::ObjectRecord;
@@ -108,6 +108,51 @@ pub async fn read_frame(map: &HeaderMap, mut body: Body) -> Result<Arrival, Tran
         (_, false) => None,
     };
     Ok(Arrival { record, body })
+}
+
+/// Puts a record, and its body when there is one, behind others.
+pub fn pack(out: &mut BytesMut, record: &ObjectRecord, body: Option<&[u8]>) -> Result<(), TransferError> {
+    let head = serde_json::to_vec(record).map_err(|_| TransferError::Malformed("record is not JSON"))?;
+    let body = body.unwrap_or_default();
+    out.put_u64(head.len() as u64);
+    out.put_u64(body.len() as u64);
+    out.put_slice(&head);
+    out.put_slice(body);
+    Ok(())
+}
+
+/// Reads what [`pack`] wrote.
+pub fn unpack(mut bytes: Bytes) -> Result<Vec<Arrival>, TransferError> {
+    let cut_short = TransferError::Malformed("a pack is cut short");
+    let mut found = Vec::new();
+    while bytes.has_remaining() {
+        let (Ok(head), Ok(length)) = (bytes.try_get_u64(), bytes.try_get_u64()) else {
+            return Err(cut_short);
+        };
+        let whole = head.checked_add(length);
+        if whole.is_none_or(|whole| whole > bytes.len() as u64) {
+            return Err(cut_short);
+        }
+        let head = bytes.split_to(head as usize);
+        let first = bytes.split_to(length as usize);
+        let record: ObjectRecord =
+            serde_json::from_slice(&head).map_err(|_| TransferError::Malformed("record does not parse"))?;
+        let body = match record.data.as_ref().map(|data| data.length) {
+            Some(own) if own == length => Some(ArrivingBody {
+                first,
+                rest: Body::empty(),
+                length,
+            }),
+            None if length == 0 => None,
+            _ => {
+                return Err(TransferError::Malformed(
+                    "a body is not as long as its record says",
+                ));
+            }
+        };
+        found.push(Arrival { record, body });
+    }
+    Ok(found)
 }
 
 impl ArrivingBody {

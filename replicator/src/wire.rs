@@ -8,8 +8,10 @@
 //! | GET `ping` | 200 when the device is there, also in doubt; a header says up to when it has forgotten deletions |
 //! | GET `digests/<space>?prefixes=` | packed digests, of the given prefixes (four digits each, together) or of all |
 //! | GET `versions/<space>/<prefix>?after=&limit=` | packed versions |
+//! | the same with `also=` (further prefixes, four digits each) | versions below all of them, each with its bytes; a header says so |
 //! | GET `changes/<space>?since=&limit=` | packed changes; headers say where the log ends and begins |
 //! | GET `object/<space>/<hash>?have=` | a record, then its body unless data of moment `have` is as new; 404 |
+//! | PUT `objects/<space>` | takes hashes as JSON; records with their bodies, one behind the other, of those that are there and small |
 //! | PUT `object/<space>/<hash>` | 204 merged; 428: send it again with its body |
 //! | GET, PUT `container/<space>/<hash>` | a container's or account's record as JSON; PUT 204 |
 //! | GET `rows/<space>/<hash>?after=&until=&have=` | rows in order, or 204 when they equal the digest `have` |
@@ -38,6 +40,10 @@ pub const TRIMMED_BEFORE: &str = "x-backend-martlet-trimmed-before";
 pub const RECLAIMED: &str = "x-backend-martlet-reclaimed";
 /// Bytes at the head of the body that are the record, as JSON.
 pub const RECORD_LENGTH: &str = "x-backend-martlet-record-length";
+/// `1` when each version in the list has its bytes. Who says so answers `objects` too.
+pub const SIZED: &str = "x-backend-martlet-sized";
+/// `1` when clients were served by the answering node a moment ago.
+pub const CLIENTS: &str = "x-backend-martlet-clients";
 /// `1` when the object's body follows the record.
 pub const WITH_BODY: &str = "x-backend-martlet-with-body";
 
@@ -53,11 +59,17 @@ pub const MAX_VERSIONS: usize = 10_000;
 pub const MAX_CHANGES: usize = 10_000;
 /// Most graves in one question.
 pub const MAX_GRAVES: usize = 1_000;
+/// Most objects in one answer, and the longest body of one of them, bytes.
+pub const MAX_PACKED: usize = 32;
+pub const MAX_PACKED_BODY: u64 = 64 << 10;
+/// Longest answer with many objects, bytes. What has no room in it is asked for alone.
+pub const MAX_PACK_BYTES: usize = 1 << 20;
 /// Most rows in one answer, and in one push.
 pub const MAX_ROWS: usize = 1_000;
 
 const DIGEST_BYTES: usize = 2 + 16;
 const VERSION_BYTES: usize = 16 + 8 + 8 + 16;
+const SIZED_BYTES: usize = VERSION_BYTES + 8;
 const CHANGE_BYTES: usize = 8 + 16;
 
 /// A packed list has a piece at its end that is no entry.
@@ -145,21 +157,53 @@ pub fn settle(digests: &mut Vec<Digest>) {
 pub fn pack_versions(versions: &[Version]) -> Bytes {
     let mut out = BytesMut::with_capacity(versions.len() * VERSION_BYTES);
     for version in versions {
-        out.put_slice(&version.hash.0);
-        out.put_u64(version.newest.raw());
-        out.put_u64(version.newest.offset());
-        out.put_slice(&version.fingerprint);
+        put_version(&mut out, version);
     }
     out.freeze()
 }
 
+fn put_version(out: &mut BytesMut, version: &Version) {
+    out.put_slice(&version.hash.0);
+    out.put_u64(version.newest.raw());
+    out.put_u64(version.newest.offset());
+    out.put_slice(&version.fingerprint);
+}
+
 pub fn unpack_versions(bytes: &[u8]) -> Result<Vec<Version>, Malformed> {
     let (entries, rest) = bytes.as_chunks::<VERSION_BYTES>();
-    let versions = entries.iter().map(|entry| Version {
+    let versions = entries.iter().map(|entry| unpack_version(entry, 0));
+    if rest.is_empty() {
+        Ok(versions.collect())
+    } else {
+        Err(Malformed)
+    }
+}
+
+fn unpack_version(entry: &[u8; VERSION_BYTES], bytes: u64) -> Version {
+    Version {
         hash: PathHash(array(&entry[..16])),
         newest: Timestamp::from_raw(u64::from_be_bytes(array(&entry[16..24])))
             .with_offset(u64::from_be_bytes(array(&entry[24..32]))),
         fingerprint: array(&entry[32..]),
+        bytes,
+    }
+}
+
+/// Versions with their bytes.
+pub fn pack_sized(versions: &[Version]) -> Bytes {
+    let mut out = BytesMut::with_capacity(versions.len() * SIZED_BYTES);
+    for version in versions {
+        put_version(&mut out, version);
+        out.put_u64(version.bytes);
+    }
+    out.freeze()
+}
+
+pub fn unpack_sized(bytes: &[u8]) -> Result<Vec<Version>, Malformed> {
+    let (entries, rest) = bytes.as_chunks::<SIZED_BYTES>();
+    let versions = entries.iter().map(|entry| {
+        let (version, size) = entry.split_at(VERSION_BYTES);
+        unpack_version(&array(version), u64::from_be_bytes(array(size)))
     });
     if rest.is_empty() {
         Ok(versions.collect())
@@ -349,12 +393,21 @@ mod tests {
             hash,
             newest,
             fingerprint: [4; 16],
+            bytes: 7,
         }]);
         let read = unpack_versions(&packed).unwrap();
         assert_eq!(
             (read[0].hash, read[0].newest, read[0].fingerprint),
             (hash, newest, [4; 16])
         );
+        let sized = pack_sized(&read);
+        assert_eq!(unpack_sized(&sized).unwrap(), read);
+        let large = [Version {
+            bytes: 1 << 40,
+            ..read[0]
+        }];
+        assert_eq!(unpack_sized(&pack_sized(&large)).unwrap(), large);
+        assert!(unpack_sized(&sized[1..]).is_err());
         let packed_changes = pack_changes(&[Change { sequence: 9, hash }]);
         let changes = unpack_changes(&packed_changes).unwrap();
         assert_eq!((changes[0].sequence, changes[0].hash), (9, hash));

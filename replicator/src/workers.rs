@@ -212,7 +212,13 @@ impl Workers {
 
     /// The devices in numbers, and what each worker did last.
     pub async fn status(&self) -> NodeStatus {
-        status::look(&self.devices, &self.ledger, self.clock.now()).await
+        status::look(
+            &self.devices,
+            &self.set.replicator,
+            &self.ledger,
+            self.clock.now(),
+        )
+        .await
     }
 
     /// What each worker did last.

@@ -1,7 +1,7 @@
 //! What a file says of the background workers.
 
 use martlet_replicator::{
-    AuditorConfig, DarkDataAction, ExpirerConfig, ReaperConfig, ReclaimerConfig, ReplicatorConfig,
+    AuditorConfig, Clients, DarkDataAction, ExpirerConfig, ReaperConfig, ReclaimerConfig, ReplicatorConfig,
     UpdaterConfig, WorkersConfig,
 };
 use serde::{Deserialize, Serialize};
@@ -16,8 +16,12 @@ pub struct WorkerSettings {
     pub update_interval_ms: u64,
     /// Between two looks for what is due.
     pub expire_interval_ms: u64,
-    /// Records of one device that are compared, pulled or pushed at once.
+    /// Pieces of work of the replicator that are under way at once for one device; one while clients are served.
     pub replicate_concurrency: usize,
+    /// Bytes of bodies that the replicator carries to and from one device at most; 0 is no limit.
+    pub replicate_bytes_per_second: u64,
+    /// Records of any kind that it carries to and from one device at most; 0 is no limit.
+    pub replicate_records_per_second: u64,
     /// Updates of one device under way at once.
     pub update_concurrency: usize,
     /// Deletions are remembered for this long, seconds. Swift's `reclaim_age`.
@@ -52,6 +56,8 @@ impl Default for WorkerSettings {
             update_interval_ms: workers.update_interval_ms,
             expire_interval_ms: workers.expire_interval_ms,
             replicate_concurrency: ReplicatorConfig::default().concurrency,
+            replicate_bytes_per_second: ReplicatorConfig::default().bytes_per_second,
+            replicate_records_per_second: ReplicatorConfig::default().records_per_second,
             update_concurrency: UpdaterConfig::default().concurrency,
             reclaim_age: ReclaimerConfig::default().reclaim_age_secs,
             reclaim_interval_ms: workers.reclaim_interval_ms,
@@ -82,11 +88,14 @@ impl WorkerSettings {
         }
     }
 
-    /// `addresses`: where this node listens, as the rings write it.
-    pub fn replicator(&self, addresses: Vec<(String, u16)>) -> ReplicatorConfig {
+    /// `addresses`: where this node listens, as the rings write it. Replication gives way to `clients`.
+    pub fn replicator(&self, addresses: Vec<(String, u16)>, clients: Clients) -> ReplicatorConfig {
         ReplicatorConfig {
             addresses,
             concurrency: self.replicate_concurrency,
+            bytes_per_second: self.replicate_bytes_per_second,
+            records_per_second: self.replicate_records_per_second,
+            clients,
             reclaim_age_secs: self.reclaim_age,
             ..ReplicatorConfig::default()
         }

@@ -10,6 +10,8 @@ pub struct Version {
     pub newest: Timestamp,
     /// Equal when the records (and for containers all rows) are equal.
     pub fingerprint: [u8; 16],
+    /// Bytes of an object's body; 0 for tombstones, containers and accounts.
+    pub bytes: u64,
 }
 
 /// Something changed under this hash.

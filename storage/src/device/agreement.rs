@@ -244,6 +244,7 @@ fn version(family: Family, key: &[u8], value: &[u8]) -> Option<Version> {
                 hash,
                 newest: stored.record.newest(),
                 fingerprint,
+                bytes: stored.record.data.as_ref().map_or(0, |data| data.length),
             })
         }
         _ => {
@@ -261,6 +262,7 @@ fn version(family: Family, key: &[u8], value: &[u8]) -> Option<Version> {
                 hash,
                 newest,
                 fingerprint: fingerprint::container(&stored),
+                bytes: 0,
             })
         }
     }
