@@ -15,6 +15,7 @@ pub struct Courtesy {
     clients: Clients,
     at_once: u32,
     turns: Semaphore,
+    records_per_second: u64,
     pace: Mutex<Pace>,
 }
 
@@ -33,20 +34,35 @@ impl Courtesy {
             clients,
             at_once,
             turns: Semaphore::new(at_once as usize),
+            records_per_second,
             pace: Mutex::new(Pace::new(bytes_per_second, records_per_second, Instant::now())),
         }
     }
 
-    /// Waits until so much may be carried and it is this piece's turn. While clients are served here or at a peer, only
+    /// Waits until so many records may be carried and it is this piece's turn. While clients are served here or at a peer, only
     /// one piece is under way.
-    pub async fn turn(&self, records: u64, bytes: u64) -> Turn<'_> {
-        tokio::time::sleep(self.pause(records, bytes, Instant::now())).await;
+    pub async fn turn(&self, records: u64) -> Turn<'_> {
+        tokio::time::sleep(self.pause(records, 0, Instant::now())).await;
         let is_alone = self.clients.are_waiting();
         let permits = if is_alone { self.at_once } else { 1 };
         Turn {
             // Nobody closes it.
             _permit: self.turns.acquire_many(permits).await.ok(),
             begun: is_alone.then(Instant::now),
+        }
+    }
+
+    /// So many bytes of a body were carried: waits until that is within the budget. A large body is paid for while it
+    /// travels, so that the device is neither idle before it nor flooded by it.
+    pub async fn carried(&self, bytes: u64) {
+        tokio::time::sleep(self.pause(0, bytes, Instant::now())).await;
+    }
+
+    /// How many of up to `most` records to carry together: no more than the budget gives in a quarter of a second.
+    pub fn handful(&self, most: usize) -> usize {
+        match self.records_per_second {
+            0 => most,
+            rate => ((rate / 4) as usize).clamp(1, most),
         }
     }
 
@@ -95,21 +111,23 @@ mod tests {
         );
         let free = Courtesy::new(Clients::default(), 4, 0, 0);
         assert_eq!(free.pause(1 << 20, 1 << 40, now), Duration::ZERO);
+        assert_eq!((courtesy.handful(32), free.handful(32)), (2, 32));
+        assert_eq!(Courtesy::new(Clients::default(), 4, 0, 1).handful(32), 1);
     }
 
     #[tokio::test]
     async fn while_clients_are_served_one_works_at_a_time() {
         let clients = Clients::default();
         let courtesy = Courtesy::new(clients.clone(), 2, 0, 0);
-        let (first, second) = (courtesy.turn(1, 1).await, courtesy.turn(1, 1).await);
-        assert!(courtesy.turn(1, 1).now_or_never().is_none(), "two are under way");
+        let (first, second) = (courtesy.turn(1).await, courtesy.turn(1).await);
+        assert!(courtesy.turn(1).now_or_never().is_none(), "two are under way");
         drop((first, second));
         clients.served_elsewhere();
-        let alone = courtesy.turn(1, 1).await;
-        assert!(courtesy.turn(1, 1).now_or_never().is_none(), "one is under way");
+        let alone = courtesy.turn(1).await;
+        assert!(courtesy.turn(1).now_or_never().is_none(), "one is under way");
         assert!(alone.begun.is_some(), "it rests afterwards");
         drop(alone);
-        drop(courtesy.turn(1, 1).await);
+        drop(courtesy.turn(1).await);
     }
 
     #[test]

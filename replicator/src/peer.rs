@@ -3,6 +3,7 @@
 mod lists;
 
 use crate::clients::Clients;
+use crate::courtesy::Courtesy;
 use crate::planner::Digest;
 use crate::transfer::{self, Arrival, TransferError};
 use crate::wire::{self, RowsPage, WireBuried, WireGrave};
@@ -294,6 +295,7 @@ impl Peer {
         hash: PathHash,
         record: &ObjectRecord,
         body: BodyReader,
+        budget: Option<&Courtesy>,
     ) -> Result<(), PeerError> {
         let (map, mut body) = transfer::frame(record, Some(body))?;
         let request = self.request(Method::PUT, &object_path(policy, hash), None, map, Body::empty());
@@ -302,7 +304,12 @@ impl Peer {
             return taken(&response);
         }
         while let Some(chunk) = body.next().await {
-            upload.send(chunk.map_err(TransferError::Broken)?).await?;
+            let chunk = chunk.map_err(TransferError::Broken)?;
+            let length = chunk.len() as u64;
+            upload.send(chunk).await?;
+            if let Some(budget) = budget {
+                budget.carried(length).await;
+            }
         }
         taken(&upload.finish(None).await?)
     }

@@ -120,7 +120,7 @@ impl SpaceRound<'_> {
 
     /// What there is to take below some prefixes (ascending).
     async fn plan(&self, compared: &[Compared], prefixes: &[u16]) -> Result<Vec<Pull>, StorageError> {
-        let turn = self.work.courtesy.turn(0, 0).await;
+        let turn = self.work.courtesy.turn(0).await;
         let mine = match patiently(|| async { Ok(self.versions_of(prefixes).await?) }).await {
             Ok(mine) => mine,
             Err(error) => {
@@ -184,7 +184,7 @@ impl SpaceRound<'_> {
             return Ok(false);
         }
         let writer = match (needs_body(known.as_ref(), &record), arrival.body) {
-            (true, Some(body)) => Some(body.store(self.device).await?),
+            (true, Some(body)) => Some(body.store(self.device, Some(&self.work.courtesy)).await?),
             (true, None) => return Err(PeerError::Malformed("newer data came without its body".into())),
             (false, _) => None,
         };

@@ -58,7 +58,7 @@ impl SpaceRound<'_> {
             let told: Vec<_> = primaries.told.iter().map(Option::as_deref).collect();
             for push in planner::pushes(group, &told) {
                 let sends = push.lacking.len() as u64;
-                let turn = self.work.courtesy.turn(sends, sends * push.bytes).await;
+                let turn = self.work.courtesy.turn(sends).await;
                 if self.push_one(&push, group, &primaries).await? {
                     let amount = Amount::one(push.bytes);
                     self.work.progress.done(Task::Push, self.space, amount);
@@ -163,7 +163,9 @@ impl SpaceRound<'_> {
         if open.record.is_tombstone() {
             return peer.push_record(policy, hash, &open.record).await;
         }
-        peer.push_object(policy, hash, &open.record, open.body).await?;
+        let budget = Some(&self.work.courtesy);
+        peer.push_object(policy, hash, &open.record, open.body, budget)
+            .await?;
         Ok(true)
     }
 

@@ -345,7 +345,7 @@ impl Sweep<'_> {
             else {
                 continue;
             };
-            let stored = match body.store(self.device).await {
+            let stored = match body.store(self.device, None).await {
                 Ok(writer) => {
                     self.device
                         .merge_object(to, hash, target.clone(), Some(writer))
@@ -404,7 +404,7 @@ impl Sweep<'_> {
         // It needs the body, which this device has by now.
         match self.device.open_object(to, hash).await? {
             Some(open) if !open.record.is_tombstone() => {
-                peer.push_object(to, hash, &open.record, open.body).await
+                peer.push_object(to, hash, &open.record, open.body, None).await
             }
             // Replaced by a deletion meanwhile, which replication spreads.
             _ => Ok(()),

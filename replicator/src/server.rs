@@ -307,7 +307,7 @@ impl ReplicationServer {
         }
         let known = asked.device.read_object(policy, hash).await?;
         let writer = match (needs_body(known.as_ref(), &record), arrival.body) {
-            (true, Some(body)) => Some(body.store(&asked.device).await?),
+            (true, Some(body)) => Some(body.store(&asked.device, None).await?),
             (true, None) => return Err(Refusal::BodyNeeded),
             (false, _) => None,
         };

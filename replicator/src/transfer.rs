@@ -1,5 +1,6 @@
 //! An object on its way between two devices: its record at the head of the stream, then its body.
 
+use crate::courtesy::Courtesy;
 use crate::wire;
 use bytes::{Buf, BufMut, Bytes, BytesMut};
 use futures_util::stream::{self, StreamExt};
@@ -156,8 +157,13 @@ pub fn unpack(mut bytes: Bytes) -> Result<Vec<Arrival>, TransferError> {
 }
 
 impl ArrivingBody {
-    /// Writes all bytes to the device. Fewer or more than the record says is an error, and nothing is kept.
-    pub async fn store(mut self, device: &Device) -> Result<BodyWriter, TransferError> {
+    /// Writes all bytes to the device. Fewer or more than the record says is an error, and nothing is kept. Who fetched
+    /// the body keeps its own budget; to who was given it there is none.
+    pub async fn store(
+        mut self,
+        device: &Device,
+        budget: Option<&Courtesy>,
+    ) -> Result<BodyWriter, TransferError> {
         let mut writer = device.begin_body(Some(self.length)).await?;
         let mut left = self.length;
         let mut chunk = std::mem::take(&mut self.first);
@@ -168,6 +174,9 @@ impl ArrivingBody {
                 .ok_or(TransferError::Malformed("more bytes than the record says"))?;
             if length > 0 {
                 writer.write(chunk).await?;
+                if let Some(budget) = budget {
+                    budget.carried(length).await;
+                }
             }
             chunk = match self.rest.next().await {
                 Some(Ok(next)) => next,

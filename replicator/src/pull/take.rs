@@ -38,6 +38,7 @@ impl SpaceRound<'_> {
     fn pieces(&self, compared: &[Compared], plan: Vec<Pull>) -> Vec<Piece> {
         let mut pieces = Vec::new();
         let mut gathered: BTreeMap<usize, Vec<Pull>> = BTreeMap::new();
+        let most = self.work.courtesy.handful(wire::MAX_PACKED);
         for pull in plan {
             let place = pull
                 .offers
@@ -55,7 +56,7 @@ impl SpaceRound<'_> {
             let small = gathered.entry(place).or_default();
             small.push(pull);
             let bytes: u64 = small.iter().map(|pull| pull.bytes).sum();
-            if small.len() == wire::MAX_PACKED || bytes > wire::MAX_PACK_BYTES as u64 / 2 {
+            if small.len() >= most || bytes > wire::MAX_PACK_BYTES as u64 / 2 {
                 pieces.push(Piece::Small(policy, place, std::mem::take(small)));
             }
         }
@@ -72,7 +73,7 @@ impl SpaceRound<'_> {
             self.fail(compared, &pull);
             return;
         }
-        let turn = self.work.courtesy.turn(1, pull.bytes).await;
+        let turn = self.work.courtesy.turn(1).await;
         let mut took = false;
         let mut failed = false;
         for offer in &pull.offers {
@@ -125,8 +126,7 @@ impl SpaceRound<'_> {
         let from = &compared[place];
         let mut left: BTreeMap<PathHash, Pull> = pulls.into_iter().map(|pull| (pull.hash, pull)).collect();
         if !from.is_silent() && !self.tally.is_full() {
-            let bytes = left.values().map(|pull| pull.bytes).sum();
-            let turn = self.work.courtesy.turn(left.len() as u64, bytes).await;
+            let turn = self.work.courtesy.turn(left.len() as u64).await;
             let hashes: Vec<PathHash> = left.keys().copied().collect();
             match patiently(|| from.peer.fetch_small(policy, &hashes)).await {
                 Ok(arrivals) => {

@@ -10,9 +10,10 @@ use martlet_protocol::policy::PolicyIndex;
 use martlet_protocol::record::{ObjectMeta, ObjectRecord};
 use martlet_protocol::timestamp::Timestamp;
 use martlet_replicator::{
-    Auditor, AuditorConfig, ContainerSync, ContainerSyncConfig, DarkData, DarkDataAction, DeviceReport,
-    Expirer, ExpirerConfig, Neighbours, PassReport, Reaper, ReaperConfig, Reclaimer, ReclaimerConfig,
-    Reconciler, ReplicationServer, Replicator, ReplicatorConfig, Rings, Updater, UpdaterConfig, WorkerSet,
+    Auditor, AuditorConfig, Clients, ContainerSync, ContainerSyncConfig, DarkData, DarkDataAction,
+    DeviceReport, Expirer, ExpirerConfig, Neighbours, PassReport, Reaper, ReaperConfig, Reclaimer,
+    ReclaimerConfig, Reconciler, ReplicationServer, Replicator, ReplicatorConfig, Rings, Updater,
+    UpdaterConfig, WorkerSet,
 };
 use martlet_ring::{Device as Node, Ring, RingParts, RingSet, Row as RingRow};
 use martlet_service::{
@@ -24,6 +25,7 @@ use martlet_storage::{
 };
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
@@ -42,6 +44,12 @@ pub struct Cluster {
     pub salt: HashSalt,
     /// Rows that arrived at container and account servers, and what these answer.
     pub rows: Arc<RowServer>,
+    /// How nodes that start from now on replicate.
+    pub replication: ReplicatorConfig,
+    /// What the devices were asked by replicators, and whether they answer as before there were packs.
+    pub asked: Arc<Asked>,
+    /// Clients of the devices, told of by all of them.
+    pub busy: Clients,
     sockets: bool,
     _shutdown: ShutdownTrigger,
     _folder: tempfile::TempDir,
@@ -101,15 +109,52 @@ impl RowServer {
     }
 }
 
+/// Stands at the door of every device.
+#[derive(Default)]
+pub struct Asked {
+    pub is_old: AtomicBool,
+    verbs: Mutex<BTreeMap<String, usize>>,
+}
+
+impl Asked {
+    /// How often since the last look.
+    pub fn take(&self, verb: &str) -> usize {
+        self.verbs.lock().unwrap().remove(verb).unwrap_or(0)
+    }
+
+    /// Writes the question down; as an old device understands it. `None`: such a one does not.
+    fn hear(&self, mut request: Request) -> Option<Request> {
+        let verb = request
+            .uri()
+            .path()
+            .split('/')
+            .nth(3)
+            .unwrap_or_default()
+            .to_owned();
+        *self.verbs.lock().unwrap().entry(verb.clone()).or_default() += 1;
+        if self.is_old.load(Ordering::Relaxed) {
+            if request.uri().query().is_some_and(|query| query.contains("also=")) {
+                *request.uri_mut() = request.uri().path().parse().unwrap();
+            }
+            return Some(request).filter(|_| verb != "objects");
+        }
+        Some(request)
+    }
+}
+
 struct NodeHandler {
     replication: ReplicationServer,
     rows: Arc<RowServer>,
+    asked: Arc<Asked>,
 }
 
 impl Handler for NodeHandler {
     fn call(&self, request: Request) -> BoxFuture<'_, Response> {
         if request.uri().path().split('/').nth(2) == Some("martlet") {
-            return self.replication.call(request);
+            return match self.asked.hear(request) {
+                Some(request) => self.replication.call(request),
+                None => Box::pin(async { respond::empty(StatusCode::NOT_FOUND) }),
+            };
         }
         Box::pin(async move {
             let status = self.rows.answer.lock().unwrap().unwrap_or(StatusCode::CREATED);
@@ -274,6 +319,9 @@ impl Cluster {
             clock,
             salt,
             rows: Arc::default(),
+            replication: ReplicatorConfig::default(),
+            asked: Arc::default(),
+            busy: Clients::default(),
             sockets,
             _shutdown: trigger,
             _folder: folder,
@@ -310,7 +358,7 @@ impl Cluster {
             ReplicatorConfig {
                 addresses: addresses.clone(),
                 reclaim_age_secs: RECLAIM_AGE,
-                ..ReplicatorConfig::default()
+                ..self.replication.clone()
             },
             devices.clone(),
             rings.clone(),
@@ -404,8 +452,9 @@ impl Cluster {
         let replication =
             ReplicationServer::new(devices, self.salt.clone(), self.rings.clone(), self.clock.clone());
         Arc::new(NodeHandler {
-            replication,
+            replication: replication.telling_of(self.busy.clone()),
             rows: self.rows.clone(),
+            asked: self.asked.clone(),
         })
     }
 
