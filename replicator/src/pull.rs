@@ -29,6 +29,9 @@ const PART: usize = 64;
 /// What is named in the count is kept until it is taken, up to so many records; the rest is asked for again.
 const KEPT_PULLS: usize = 50_000;
 
+/// So much is taken before the next parts are looked at: enough that small objects fill what they travel in.
+const TOGETHER: usize = 1_000;
+
 /// Some prefixes, and what there is to take below them.
 struct Part {
     prefixes: Vec<u16>,
@@ -102,6 +105,7 @@ impl SpaceRound<'_> {
         }
         progress.set(Task::Pull, self.space, total);
         progress.remaining().publish(self.device_name);
+        let mut gathered = Vec::new();
         for part in parts {
             let plan = match part.plan {
                 Some(plan) => plan,
@@ -112,9 +116,14 @@ impl SpaceRound<'_> {
                     plan
                 }
             };
-            self.take(compared, plan).await;
-            progress.remaining().publish(self.device_name);
+            gathered.extend(plan);
+            if gathered.len() >= TOGETHER {
+                self.take(compared, std::mem::take(&mut gathered)).await;
+                progress.remaining().publish(self.device_name);
+            }
         }
+        self.take(compared, gathered).await;
+        progress.remaining().publish(self.device_name);
         Ok(())
     }
 

@@ -11,6 +11,7 @@ pub mod files;
 pub mod http;
 pub mod network;
 pub mod signing;
+pub mod story;
 pub mod uploads;
 
 use std::io::{BufRead, BufReader, Read};
