@@ -74,7 +74,7 @@ async fn without_its_nodes_an_object_is_not_said_to_be_missing() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_container_whose_nodes_hang_is_changed_by_a_majority_or_not_at_all() {
-    let mut story = Story::begin().await;
+    let story = Story::begin().await;
     story.put("/kept", "").await;
     story.put("/gone", "").await;
     story.heal();

@@ -10,6 +10,9 @@ use tokio::sync::{Semaphore, SemaphorePermit};
 /// The longest rest after one piece of work. A piece that took longer waited for something, and clients did not.
 const LONGEST_REST: Duration = Duration::from_millis(50);
 
+/// Records carried together while clients are served: more keep the processors busy for longer than a request takes.
+const SMALL_HANDFUL: usize = 8;
+
 /// The turns of one device. What it has spent counts on from round to round.
 pub struct Courtesy {
     clients: Clients,
@@ -58,8 +61,14 @@ impl Courtesy {
         tokio::time::sleep(self.pause(0, bytes, Instant::now())).await;
     }
 
-    /// How many of up to `most` records to carry together: no more than the budget gives in a quarter of a second.
+    /// How many of up to `most` records to carry together: no more than the budget gives in a quarter of a second, and few
+    /// while clients are served.
     pub fn handful(&self, most: usize) -> usize {
+        let most = if self.clients.are_waiting() {
+            most.min(SMALL_HANDFUL)
+        } else {
+            most
+        };
         match self.records_per_second {
             0 => most,
             rate => ((rate / 4) as usize).clamp(1, most),
@@ -113,6 +122,8 @@ mod tests {
         assert_eq!(free.pause(1 << 20, 1 << 40, now), Duration::ZERO);
         assert_eq!((courtesy.handful(32), free.handful(32)), (2, 32));
         assert_eq!(Courtesy::new(Clients::default(), 4, 0, 1).handful(32), 1);
+        free.clients.served();
+        assert_eq!(free.handful(32), SMALL_HANDFUL);
     }
 
     #[tokio::test]

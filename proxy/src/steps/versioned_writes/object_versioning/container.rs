@@ -197,17 +197,14 @@ async fn delete(request: Request, next: Next, path: ContainerPath) -> Result<Res
         .verdict()
         .await?;
     let origin = Origin::of(&request).privileged();
+    let trouble = |status| refuse(status, "Error deleting versioned container");
     let head = ask(&next, &origin, Method::HEAD, &path, hidden.clone()).await;
-    let trouble = || {
-        refuse(
-            StatusCode::INTERNAL_SERVER_ERROR,
-            "Error deleting versioned container",
-        )
-    };
     let is_there = match head.status() {
         StatusCode::NOT_FOUND => false,
         status if status.is_success() => true,
-        _ => return Err(trouble()),
+        // Also of a container without versions it is asked here: that its nodes are away is no fault of this one.
+        StatusCode::SERVICE_UNAVAILABLE => return Err(trouble(StatusCode::SERVICE_UNAVAILABLE)),
+        _ => return Err(trouble(StatusCode::INTERNAL_SERVER_ERROR)),
     };
     let count = headers::text(head.headers(), header::X_CONTAINER_OBJECT_COUNT);
     if is_there && count != Some("0") {
