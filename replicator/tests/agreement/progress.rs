@@ -44,11 +44,12 @@ async fn while_a_budget_slows_a_refill_what_is_left_is_told_exactly() {
     let look = async {
         loop {
             let left = replicator.remaining("d2");
-            let mut seen = seen.lock().unwrap();
-            if seen.last() != Some(&left) {
-                seen.push(left);
+            {
+                let mut seen = seen.lock().unwrap();
+                if seen.last() != Some(&left) {
+                    seen.push(left);
+                }
             }
-            drop(seen);
             tokio::task::yield_now().await;
         }
     };
