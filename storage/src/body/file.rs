@@ -16,6 +16,7 @@
 //! The body comes first so that reads of it are aligned; the CRCs are together so that a long read needs one more
 //! `pread`. Reads take length and block size from the record; the footer is for starts and for rescue.
 
+use super::buffers;
 use crate::codec::object::FileId;
 use std::fs::File;
 use std::io;
@@ -125,7 +126,7 @@ impl Blocks {
         let (first, last) = (start / self.block_bytes, (end - 1) / self.block_bytes);
         let from = first * self.block_bytes;
         let to = ((last + 1) * self.block_bytes).min(self.length);
-        let mut bytes = Vec::new();
+        let mut bytes = buffers::take((to - from) as usize);
         read_at(file, &mut bytes, to - from, from)?;
         let mut crcs = Vec::new();
         let crcs_from = self.length + first * CRC_BYTES;

@@ -1,5 +1,6 @@
 //! Gives out a body, every byte verified. What it reads stays readable when the object is overwritten meanwhile.
 
+use super::buffers;
 use super::file::{BlockError, Blocks};
 use crate::codec::object::FileId;
 use crate::device::Shared;
@@ -186,7 +187,7 @@ fn read_piece(file: &File, blocks: Blocks, id: FileId, start: u64, end: u64) -> 
     match blocks.read(file, id, start, end) {
         Ok((bytes, from)) => {
             let part = (start - from) as usize..(end - from) as usize;
-            Ok(Ok(Bytes::from(bytes).slice(part)))
+            Ok(Ok(buffers::share(bytes).slice(part)))
         }
         Err(BlockError::Damaged(what)) => Ok(Err(what)),
         Err(BlockError::Io(error)) => Err(error.into()),
