@@ -8,7 +8,7 @@ MARTLET := $(CARGO_TARGET_DIR)/release/martlet
 
 CACHE := $(or $(XDG_CACHE_HOME),$(HOME)/.cache)/martlet
 
-.PHONY: run soak test test-rust conformance-swift test-openstack build deps deps-test deps-openstack lint bench bench-scale clean
+.PHONY: run soak test test-rust test-large conformance-swift test-openstack build deps deps-test deps-openstack lint bench bench-scale clean
 
 run: build ## start the all-in-one cluster; make run ARGS="--port 8090 --data DIR"
 	@exec $(MARTLET) dev $(ARGS)
@@ -17,6 +17,11 @@ test: deps deps-test lint test-rust conformance-swift ## every test
 
 test-rust: build
 	cargo test --release --locked --workspace --no-fail-fast
+
+# The objects, archives and trees that users complain about. Needs 60 GB where temporary files are (`TMPDIR`).
+test-large: build deps-test ## what moves a lot, at full size
+	MARTLET_TEST_LARGE=1 cargo test --release --locked --no-fail-fast --test memory --test swift_client --test aws_client \
+		--test bulk --test large_objects_stream -- --test-threads 1
 
 build: deps
 	@tools/announce-first-build
