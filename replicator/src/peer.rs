@@ -18,6 +18,7 @@ use martlet_protocol::row::ObjectRow;
 use martlet_protocol::timestamp::Timestamp;
 use martlet_service::{Body, Response, collect, headers};
 use martlet_storage::{BodyReader, Change, Grave, Space, StorageError, Version};
+use serde::Serialize;
 use serde::de::DeserializeOwned;
 use std::collections::BTreeSet;
 use std::fmt;
@@ -182,9 +183,7 @@ impl Peer {
         graves: &[Grave],
     ) -> Result<BackendRequest, PeerError> {
         let graves: Vec<WireGrave> = graves.iter().map(WireGrave::of).collect();
-        let text = serde_json::to_vec(&graves).map_err(|error| PeerError::Malformed(error.to_string()))?;
-        let path = format!("{verb}/{}", wire::space_name(space));
-        Ok(self.request(Method::PUT, &path, None, HeaderMap::new(), Body::full(text)))
+        self.json_request(&format!("{verb}/{}", wire::space_name(space)), &graves)
     }
 
     /// Digests of the given prefixes, or of all.
@@ -194,10 +193,7 @@ impl Peer {
         only: Option<&BTreeSet<u16>>,
     ) -> Result<TheirDigests, PeerError> {
         let named = only.filter(|prefixes| prefixes.len() <= wire::MAX_NAMED_PREFIXES);
-        let query = named.map(|prefixes| {
-            let digits: String = prefixes.iter().map(|prefix| format!("{prefix:04x}")).collect();
-            format!("prefixes={digits}")
-        });
+        let query = named.map(|prefixes| format!("prefixes={}", wire::write_prefixes(prefixes)));
         let (map, bytes) = self
             .get(&format!("digests/{}", wire::space_name(space)), query)
             .await?;
@@ -217,17 +213,7 @@ impl Peer {
             let query = versions.last().map(|last| format!("after={}", last.hash));
             let (_, bytes) = self.get(&path, query).await?;
             let page = wire::unpack_versions(&bytes).map_err(|_| malformed("versions"))?;
-            let ascending = versions
-                .last()
-                .into_iter()
-                .chain(&page)
-                .is_sorted_by(|a, b| a.hash < b.hash);
-            if !ascending {
-                return Err(malformed("versions out of order"));
-            }
-            let full = page.len() >= wire::MAX_VERSIONS;
-            versions.extend(page);
-            if !full {
+            if lists::add_page(&mut versions, page)? {
                 return Ok(versions);
             }
         }
@@ -434,10 +420,14 @@ impl Peer {
         Ok((parts.headers, bytes))
     }
 
-    async fn put_json(&self, path: &str, value: &impl serde::Serialize) -> Result<(), PeerError> {
+    /// A PUT whose body is a value as JSON.
+    fn json_request(&self, path: &str, value: &impl Serialize) -> Result<BackendRequest, PeerError> {
         let text = serde_json::to_vec(value).map_err(|error| PeerError::Malformed(error.to_string()))?;
-        let request = self.request(Method::PUT, path, None, HeaderMap::new(), Body::full(text));
-        taken(&self.answer(request).await?)
+        Ok(self.request(Method::PUT, path, None, HeaderMap::new(), Body::full(text)))
+    }
+
+    async fn put_json(&self, path: &str, value: &impl Serialize) -> Result<(), PeerError> {
+        taken(&self.answer(self.json_request(path, value)?).await?)
     }
 
     async fn json<T: DeserializeOwned>(&self, response: Response, limit: usize) -> Result<T, PeerError> {

@@ -104,7 +104,7 @@ impl SpaceRound<'_> {
             });
         }
         progress.set(Task::Pull, self.space, total);
-        progress.remaining().publish(self.device_name);
+        self.publish_progress();
         let mut gathered = Vec::new();
         for part in parts {
             let plan = match part.plan {
@@ -119,11 +119,11 @@ impl SpaceRound<'_> {
             gathered.extend(plan);
             if gathered.len() >= TOGETHER {
                 self.take(compared, std::mem::take(&mut gathered)).await;
-                progress.remaining().publish(self.device_name);
+                self.publish_progress();
             }
         }
         self.take(compared, gathered).await;
-        progress.remaining().publish(self.device_name);
+        self.publish_progress();
         Ok(())
     }
 

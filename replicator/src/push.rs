@@ -30,12 +30,12 @@ impl SpaceRound<'_> {
             amount += strange.iter().map(|version| version.bytes).collect();
         }
         self.work.progress.set(Task::Push, self.space, amount);
-        self.work.progress.remaining().publish(self.device_name);
+        self.publish_progress();
         let work = prefixes.into_iter().map(|prefix| self.push_prefix(prefix));
         let mut work = stream::iter(work).buffer_unordered(self.replicator.concurrency());
         while let Some(outcome) = work.next().await {
             outcome?;
-            self.work.progress.remaining().publish(self.device_name);
+            self.publish_progress();
         }
         Ok(())
     }

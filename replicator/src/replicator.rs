@@ -528,6 +528,11 @@ impl SpaceRound<'_> {
         Ok(versions)
     }
 
+    /// Shows what is left to do now.
+    pub fn publish_progress(&self) {
+        self.work.progress.remaining().publish(self.device_name);
+    }
+
     /// A peer does not answer: it is left out for the rest of the round.
     pub fn note_silent(&self, peer: &Peer, error: &PeerError) {
         let name = node_name(peer.node());

@@ -124,6 +124,14 @@ pub fn parse_prefixes(text: &str) -> Option<Vec<u16>> {
         .collect()
 }
 
+/// What [`parse_prefixes`] reads.
+pub fn write_prefixes<'a>(prefixes: impl IntoIterator<Item = &'a u16>) -> String {
+    prefixes
+        .into_iter()
+        .map(|prefix| format!("{prefix:04x}"))
+        .collect()
+}
+
 pub fn pack_digests(digests: &[Digest]) -> Bytes {
     let mut out = BytesMut::with_capacity(digests.len() * DIGEST_BYTES);
     for (prefix, sum) in digests {

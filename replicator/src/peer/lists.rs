@@ -3,10 +3,10 @@
 use super::{Peer, PeerError, malformed, refused};
 use crate::transfer::{self, Arrival};
 use crate::wire;
-use http::{HeaderMap, Method, StatusCode};
+use http::StatusCode;
 use martlet_protocol::hash::PathHash;
 use martlet_protocol::policy::PolicyIndex;
-use martlet_service::{Body, collect, headers};
+use martlet_service::{collect, headers};
 use martlet_storage::{Space, Version};
 
 /// What a peer holds below some prefixes.
@@ -15,6 +15,24 @@ pub struct TheirVersions {
     pub versions: Vec<Version>,
     /// It gives several objects in one answer. One that does not tells no sizes either: they are 0.
     pub packs: bool,
+}
+
+/// Adds a page of versions to those before it; whether it is the last.
+///
+/// # Errors
+/// When they do not ascend.
+pub(super) fn add_page(versions: &mut Vec<Version>, page: Vec<Version>) -> Result<bool, PeerError> {
+    let is_ascending = versions
+        .last()
+        .into_iter()
+        .chain(&page)
+        .is_sorted_by(|a, b| a.hash < b.hash);
+    if !is_ascending {
+        return Err(malformed("versions out of order"));
+    }
+    let is_full = page.len() >= wire::MAX_VERSIONS;
+    versions.extend(page);
+    Ok(!is_full)
 }
 
 impl Peer {
@@ -28,7 +46,7 @@ impl Peer {
             return Ok(told);
         };
         let path = format!("versions/{}/{first:04x}", wire::space_name(space));
-        let also: String = others.iter().map(|prefix| format!("{prefix:04x}")).collect();
+        let also = wire::write_prefixes(others);
         loop {
             let mut query = format!("also={also}");
             if let Some(last) = told.versions.last() {
@@ -39,18 +57,7 @@ impl Peer {
                 return self.versions_one_by_one(space, prefixes).await;
             }
             let page = wire::unpack_sized(&bytes).map_err(|_| malformed("versions"))?;
-            let is_full = page.len() >= wire::MAX_VERSIONS;
-            let is_ascending = told
-                .versions
-                .last()
-                .into_iter()
-                .chain(&page)
-                .is_sorted_by(|a, b| a.hash < b.hash);
-            if !is_ascending {
-                return Err(malformed("versions out of order"));
-            }
-            told.versions.extend(page);
-            if !is_full {
+            if add_page(&mut told.versions, page)? {
                 return Ok(told);
             }
         }
@@ -76,9 +83,8 @@ impl Peer {
         hashes: &[PathHash],
     ) -> Result<Vec<Arrival>, PeerError> {
         let named: Vec<String> = hashes.iter().map(PathHash::to_string).collect();
-        let text = serde_json::to_vec(&named).map_err(|error| PeerError::Malformed(error.to_string()))?;
         let path = format!("objects/{}", wire::space_name(Space::Objects(policy)));
-        let request = self.request(Method::PUT, &path, None, HeaderMap::new(), Body::full(text));
+        let request = self.json_request(&path, &named)?;
         let response = self.answer(request).await?;
         if response.status() != StatusCode::OK {
             return Err(refused(response.status()));
