@@ -157,15 +157,16 @@ impl ObjectPath {
 
     /// `/account/container/object`, percent-encoded, slashes of the object name kept.
     pub fn path(&self) -> String {
-        [
-            "/",
-            &percent::quote_segment(&self.account),
-            "/",
-            &percent::quote_segment(&self.container),
-            "/",
-            &percent::quote(&self.object),
-        ]
-        .concat()
+        let names = self.account.len() + self.container.len() + self.object.len();
+        // Nearly always nothing is to be encoded.
+        let mut path = String::with_capacity(names + 3);
+        path.push('/');
+        percent::push_quoted_segment(&mut path, &self.account);
+        path.push('/');
+        percent::push_quoted_segment(&mut path, &self.container);
+        path.push('/');
+        percent::push_quoted(&mut path, &self.object);
+        path
     }
 }
 

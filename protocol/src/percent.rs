@@ -31,6 +31,16 @@ pub fn quote(text: &str) -> String {
     Cow::from(utf8_percent_encode(text, PATH)).into_owned()
 }
 
+/// Appends an encoded path; slashes stay.
+pub fn push_quoted(out: &mut String, text: &str) {
+    out.extend(utf8_percent_encode(text, PATH));
+}
+
+/// Appends one encoded segment; slashes are encoded too.
+pub fn push_quoted_segment(out: &mut String, text: &str) {
+    out.extend(utf8_percent_encode(text, SEGMENT));
+}
+
 /// Encodes one segment; slashes are encoded too.
 pub fn quote_segment(text: &str) -> String {
     Cow::from(utf8_percent_encode(text, SEGMENT)).into_owned()

@@ -1,7 +1,7 @@
 //! What travels with a request: its transaction id, its user, its target; and how a step makes requests of its own.
 
 use crate::grant::Grant;
-use http::header::{HeaderMap, HeaderName, HeaderValue};
+use http::header::{HeaderMap, HeaderName, HeaderValue, REFERER};
 use http::{Method, Uri};
 use martlet_protocol::header;
 use martlet_protocol::identity::Identity;
@@ -265,5 +265,41 @@ impl Origin {
 
     pub fn trans_id(&self) -> &str {
         self.context.as_ref().map_or("", Context::trans_id)
+    }
+
+    /// Headers that its requests carry.
+    pub fn headers(&self) -> &HeaderMap {
+        &self.headers
+    }
+
+    /// Who asks, as a request of it says.
+    pub fn asker(&self) -> Asker<'_> {
+        Asker {
+            is_pre_authorized: self.pre_authorized,
+            grant: self.grant.as_ref(),
+            identity: self.identity.clone(),
+            referer: headers::text(&self.headers, REFERER.as_str()),
+        }
+    }
+}
+
+/// Who stands behind a request: by this it is judged what it may do.
+pub struct Asker<'a> {
+    pub is_pre_authorized: bool,
+    pub grant: Option<&'a Arc<Grant>>,
+    /// `None` is nobody in particular.
+    pub identity: Option<Arc<Identity>>,
+    pub referer: Option<&'a str>,
+}
+
+impl<'a> Asker<'a> {
+    pub fn of(request: &'a Request) -> Self {
+        let extensions = request.extensions();
+        Asker {
+            is_pre_authorized: extensions.get::<PreAuthorized>().is_some(),
+            grant: extensions.get::<Arc<Grant>>(),
+            identity: identity(request),
+            referer: headers::text(request.headers(), REFERER.as_str()),
+        }
     }
 }

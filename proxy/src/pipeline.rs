@@ -192,6 +192,23 @@ mod tests {
         assert_eq!(PIPELINE.last().unwrap().name, "proxy-server");
     }
 
+    /// Segments are asked of the core past these: a step that is new here must be looked at in `segments/direct.rs`.
+    #[test]
+    fn steps_that_reads_of_segments_pass_by() {
+        let names: Vec<&str> = PIPELINE.iter().map(|step| step.name).collect();
+        let from = names.iter().position(|name| *name == "slo").unwrap();
+        let expected = [
+            "slo",
+            "dlo",
+            "versioned_writes",
+            "s3_segments",
+            "symlink",
+            "upload-parts",
+            "proxy-server",
+        ];
+        assert_eq!(names[from..], expected);
+    }
+
     /// Each step's future is boxed, and what it carries is moved there: rare and roomy parts of a step are boxed apart.
     #[test]
     fn steps_that_concern_every_request_carry_little() {

@@ -14,7 +14,7 @@ use http::header::{
     ACCEPT_RANGES, CONTENT_LENGTH, CONTENT_RANGE, CONTENT_TYPE, HeaderMap, HeaderValue, RANGE,
 };
 use http::request::Parts;
-use http::{Method, StatusCode};
+use http::{Method, StatusCode, response};
 use martlet_protocol::header;
 use martlet_protocol::name::ObjectPath;
 use martlet_service::{Body, Response, headers, respond};
@@ -59,6 +59,7 @@ pub async fn handle(
 }
 
 /// One object to be read.
+#[derive(Clone)]
 pub struct Object<'a> {
     pub core: &'a Arc<Core>,
     pub placement: Placement,
@@ -132,6 +133,15 @@ impl Object<'_> {
     /// # Errors
     /// The 404 or 503 for the client.
     pub async fn ask(&self, method: Method, full: Arc<HeaderMap>) -> Result<Taken, Response> {
+        match self.read(method, full).await {
+            Outcome::Taken(taken) => Ok(*taken),
+            Outcome::NotFound => Err(answer::not_found()),
+            Outcome::Unavailable => Err(answer::unavailable()),
+        }
+    }
+
+    /// What the nodes say.
+    pub async fn read(&self, method: Method, full: Arc<HeaderMap>) -> Outcome {
         let probe_headers = (method == Method::GET).then(|| Arc::clone(&self.plain_headers));
         let read_of = Read {
             placement: &self.placement,
@@ -141,11 +151,7 @@ impl Object<'_> {
             headers: full,
             probe_headers,
         };
-        match read(self.core, &read_of, self.newest).await {
-            Outcome::Taken(taken) => Ok(*taken),
-            Outcome::NotFound => Err(answer::not_found()),
-            Outcome::Unavailable => Err(answer::unavailable()),
-        }
+        read(self.core, &read_of, self.newest).await
     }
 
     async fn head(&self, full: Arc<HeaderMap>) -> Result<Response, Response> {
@@ -155,15 +161,13 @@ impl Object<'_> {
     }
 
     /// Turns a node's answer into the client's.
-    async fn respond(&self, taken: Taken) -> Response {
+    async fn respond(self, taken: Taken) -> Response {
         let (parts, body) = taken.response.into_parts();
         let version = Version::of(&parts.headers);
-        let extent = match parts.status {
-            StatusCode::OK => content_length(&parts.headers, &body).map(|length| (0, length)),
-            StatusCode::PARTIAL_CONTENT => single_range(&parts.headers),
-            status => return refused(status, parts.headers),
-        };
-        let Some((start, end)) = extent else {
+        if !matches!(parts.status, StatusCode::OK | StatusCode::PARTIAL_CONTENT) {
+            return refused(parts.status, parts.headers);
+        }
+        let Some((start, end)) = extent(&parts, &body) else {
             // A length nobody told: passed on as it comes, it cannot be resumed.
             return shown(parts.status, parts.headers, body);
         };
@@ -173,14 +177,14 @@ impl Object<'_> {
         {
             return shown(parts.status, parts.headers, body);
         }
-        let resumer = self.resumer(version, start, end, body, taken.others);
+        let mut resumer = self.into_resumer(version, start, end, body, taken.others);
         if end - start > GATHERED_BYTES {
             return shown(parts.status, parts.headers, resumer.into_body());
         }
         match resumer.gather().await {
             Ok(bytes) => shown(parts.status, parts.headers, Body::full(bytes)),
             Err(error) => {
-                tracing::warn!(path = self.path, %error, "no replica could send a whole body");
+                tracing::warn!(path = resumer.path, %error, "no replica could send a whole body");
                 answer::unavailable()
             }
         }
@@ -195,11 +199,23 @@ impl Object<'_> {
         body: Body,
         others: Vec<Arc<Peer>>,
     ) -> Resumer {
+        self.clone().into_resumer(version, start, end, body, others)
+    }
+
+    /// The same for who needs the object no more.
+    pub fn into_resumer(
+        self,
+        version: Version,
+        start: u64,
+        end: u64,
+        body: Body,
+        others: Vec<Arc<Peer>>,
+    ) -> Resumer {
         Resumer {
             core: Arc::clone(self.core),
-            placement: self.placement.clone(),
-            path: self.path.clone(),
-            headers: Arc::clone(&self.plain_headers),
+            placement: self.placement,
+            path: self.path,
+            headers: self.plain_headers,
             version,
             position: start,
             end,
@@ -208,6 +224,15 @@ impl Object<'_> {
             asked_handoffs: false,
             not_begun: false,
         }
+    }
+}
+
+/// First byte, and one past the last, of what an answer with a body brings; `None` if it does not say.
+pub fn extent(head: &response::Parts, body: &Body) -> Option<(u64, u64)> {
+    match head.status {
+        StatusCode::OK => content_length(&head.headers, body).map(|length| (0, length)),
+        StatusCode::PARTIAL_CONTENT => single_range(&head.headers),
+        _ => None,
     }
 }
 

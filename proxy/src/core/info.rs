@@ -7,7 +7,7 @@ use super::Core;
 use super::{container, recent};
 use http::header::HeaderMap;
 use martlet_protocol::header;
-use martlet_protocol::name::{AccountName, ContainerPath};
+use martlet_protocol::name::{AccountName, ContainerPath, ObjectPath};
 use martlet_protocol::policy::PolicyIndex;
 use martlet_service::headers;
 use moka::future::Cache;
@@ -278,6 +278,16 @@ impl Core {
             return known;
         }
         Box::pin(self.find_container(path, container_key(path))).await
+    }
+
+    /// The container an object is in. As [`Self::container_info`], without a path of its own for what was asked a moment
+    /// ago.
+    pub async fn container_of(self: &Arc<Self>, path: &ObjectPath) -> Arc<ContainerInfo> {
+        let state = self.info.state();
+        match recent::get(state, &path.account, &path.container) {
+            Some(known) => known,
+            None => Box::pin(async { self.container_info(&path.container_path()).await }).await,
+        }
     }
 
     /// What the container's servers say; see [`Self::find_account`].

@@ -3,7 +3,7 @@
 //! - `placement`, `freshness`: the devices of a path, and what this proxy knows of each.
 //! - `quorum`, `read_plan`, `merge`: decisions, as plain state machines.
 //! - `fan_out`, `read`, `resume`: thin shells that carry the decisions out.
-//! - `put`, `get`, `ranges`, `post`, `delete`, `container`, `account`, `listing`: the controllers.
+//! - `put`, `get`, `ranges`, `segment`, `post`, `delete`, `container`, `account`, `listing`: the controllers.
 //! - `checks`, `info` (with `recent`), `authorize`, `answer`: what a request must look like, what is known, who may, what
 //!   is said.
 //!
@@ -38,6 +38,7 @@ mod read_plan;
 mod recent;
 mod resume;
 mod seconds;
+pub mod segment;
 mod stream;
 
 pub use authorize::{AllowAll, Authorize, Need};

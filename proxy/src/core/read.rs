@@ -10,6 +10,8 @@ use http::{Method, StatusCode};
 use martlet_node_client::NodeError;
 use martlet_protocol::timestamp::Timestamp;
 use martlet_service::{Body, Response};
+use std::future::Future;
+use std::pin::Pin;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
@@ -80,25 +82,113 @@ struct Gathered<'a> {
 
 /// Reads from one fresh node, or from a majority when none is; see `read_plan`.
 pub async fn read(core: &Core, read: &Read<'_>, newest: bool) -> Outcome {
-    let placement = read.placement;
-    let (primaries, newcomers) = in_order_of_hope(core, placement);
-    let hopes: Vec<bool> = primaries
-        .iter()
-        .map(|peer| peer.record.freshness.is_hoped() && !peer.record.health.is_suspended(core.now_ms()))
-        .collect();
-    if hopes.contains(&true) && !newest {
-        // The others are not asked; a device that missed something should hear of it all the same.
-        for (peer, _) in primaries.iter().zip(&hopes).filter(|(_, hoped)| !**hoped) {
-            let headers = read.probe_headers.as_ref().unwrap_or(&read.headers);
-            core.nudge(peer, placement, read.path, headers);
+    let chosen = match newest {
+        true => None,
+        false => first_hoped(core, read),
+    };
+    let Some(peer) = chosen else {
+        return Box::pin(read_by_plan(core, read, newest, None)).await;
+    };
+    // Nearly always one question is the whole of it, and no plan is made for one.
+    let mut asking = std::pin::pin!(ask(core, read, Arc::clone(&peer), FIRST, true));
+    let (asking, is_overdue): (Asking<'_>, bool) =
+        match tokio::time::timeout(core.hedge_delay(), asking.as_mut()).await {
+            Err(_) => (Box::pin(asking), true),
+            Ok(answered) => match settled(core, read, answered) {
+                Ok(outcome) => return outcome,
+                Err(answered) => (Box::pin(std::future::ready(answered)), false),
+            },
+        };
+    let first = First {
+        peer,
+        asking,
+        is_overdue,
+    };
+    Box::pin(read_by_plan(core, read, newest, Some(first))).await
+}
+
+/// An answer, or why none came, of the candidate at a place.
+type Answered = (usize, Arc<Peer>, Result<Response, NodeError>);
+type Asking<'a> = Pin<Box<dyn Future<Output = Answered> + Send + 'a>>;
+
+/// The place of a candidate that was asked before there was a plan.
+const FIRST: usize = 0;
+
+/// What was asked before there was a plan, and did not settle the matter alone, or not in time.
+struct First<'a> {
+    peer: Arc<Peer>,
+    asking: Asking<'a>,
+    is_overdue: bool,
+}
+
+fn is_hoped(core: &Core, peer: &Peer) -> bool {
+    peer.record.freshness.is_hoped() && !peer.record.health.is_suspended(core.now_ms())
+}
+
+/// The primary that a plan would ask first, if it is hoped to be fresh. The others are not asked then; one that missed
+/// something should hear of it all the same.
+fn first_hoped(core: &Core, read: &Read<'_>) -> Option<Arc<Peer>> {
+    let primaries = &read.placement.primaries;
+    let first = primaries.iter().position(|peer| is_hoped(core, peer))?;
+    for peer in primaries.iter().filter(|peer| !is_hoped(core, peer)) {
+        let headers = read.probe_headers.as_ref().unwrap_or(&read.headers);
+        core.nudge(peer, read.placement, read.path, headers);
+    }
+    primaries.get(first).cloned()
+}
+
+/// What a read comes to if this answer is to be believed alone; else the answer.
+fn settled(core: &Core, read: &Read<'_>, (at, peer, answered): Answered) -> Result<Outcome, Answered> {
+    let Ok(response) = answered else {
+        return Err((at, peer, answered));
+    };
+    let synced = backend::synced(response.headers());
+    let outcome = match heard(&response) {
+        _ if !peer.record.freshness.is_proved_by(synced) => return Err((at, peer, Ok(response))),
+        Some(Heard::Found(_)) => {
+            let all = read.placement.primaries.iter();
+            let others = all.filter(|other| !Arc::ptr_eq(other, &peer)).cloned();
+            let mut others: Vec<Arc<Peer>> = others.collect();
+            others.sort_by_key(|other| !is_hoped(core, other));
+            others.extend(read.placement.change.former.iter().cloned());
+            Outcome::Taken(Box::new(Taken {
+                response,
+                others,
+                peer: Arc::clone(&peer),
+            }))
         }
+        Some(Heard::Missing(Some(_))) => Outcome::NotFound,
+        Some(Heard::Missing(None)) | None => return Err((at, peer, Ok(response))),
+    };
+    peer.record.freshness.saw(synced);
+    Ok(outcome)
+}
+
+async fn read_by_plan<'a>(
+    core: &'a Core,
+    read: &'a Read<'a>,
+    newest: bool,
+    first: Option<First<'a>>,
+) -> Outcome {
+    let placement = read.placement;
+    let (mut primaries, mut newcomers) = in_order_of_hope(core, placement);
+    // Who was asked stays the first, whatever was learnt of it since.
+    if let Some(first) = &first
+        && let Some(at) = primaries.iter().position(|peer| Arc::ptr_eq(peer, &first.peer))
+    {
+        primaries[..=at].rotate_right(1);
+        newcomers[..=at].rotate_right(1);
+    }
+    let mut hopes: Vec<bool> = primaries.iter().map(|peer| is_hoped(core, peer)).collect();
+    if let (Some(_), Some(hope)) = (&first, hopes.first_mut()) {
+        *hope = true;
     }
     let change = &placement.change;
     let thin = primaries.iter().any(|peer| peer.record.freshness.may_lack_thin());
     let plan = ReadPlan::new(&hopes, primaries.len(), placement.replicas, newest)
         .after_thin_writes(thin)
         .after_a_ring_change(&newcomers, change.former.len(), change.former_replicas);
-    let mut gathered = gather(core, read, plan, primaries, true).await;
+    let mut gathered = gather(core, read, plan, primaries, true, first).await;
     match gathered.step {
         Step::Take(at) => take(core, read, &mut gathered, at).await,
         Step::NotFound => Outcome::NotFound,
@@ -116,7 +206,7 @@ pub async fn read_majority(core: &Core, read: &Read<'_>) -> Option<Vec<(Arc<Peer
         change.former.len(),
         change.former_replicas,
     );
-    let mut gathered = gather(core, read, plan, primaries, false).await;
+    let mut gathered = gather(core, read, plan, primaries, false, None).await;
     if gathered.step == Step::Unavailable {
         return None;
     }
@@ -143,11 +233,12 @@ fn in_order_of_hope(core: &Core, placement: &Placement) -> (Vec<Arc<Peer>>, Vec<
 }
 
 async fn gather<'a>(
-    core: &Core,
-    read: &Read<'a>,
+    core: &'a Core,
+    read: &'a Read<'a>,
     mut plan: ReadPlan,
     primaries: Vec<Arc<Peer>>,
     believes_fresh: bool,
+    mut first: Option<First<'a>>,
 ) -> Gathered<'a> {
     let former = &read.placement.change.former;
     let count = primaries.len() * 2 + former.len();
@@ -160,14 +251,23 @@ async fn gather<'a>(
         handoffs_known: false,
     };
     let mut answers: Vec<Option<Response>> = (0..count).map(|_| None).collect();
-    let mut asked = FuturesUnordered::new();
+    let mut asked: FuturesUnordered<Asking<'a>> = FuturesUnordered::new();
     let mut patient = true;
     let step = loop {
         match plan.next() {
-            Step::Ask { candidate, whole } => match candidates.get(candidate) {
-                Some(peer) => asked.push(ask(core, read, peer, candidate, whole)),
-                None => plan.failed(candidate),
-            },
+            Step::Ask { candidate, whole } => {
+                if let Some(first) = first.take_if(|_| candidate == FIRST) {
+                    asked.push(first.asking);
+                    if first.is_overdue {
+                        plan.overdue();
+                    }
+                    continue;
+                }
+                match candidates.get(candidate) {
+                    Some(peer) => asked.push(Box::pin(ask(core, read, peer, candidate, whole))),
+                    None => plan.failed(candidate),
+                }
+            }
             Step::Wait => {
                 let limit = match (plan.asks_majority(), patient) {
                     (false, _) => core.hedge_delay(),
@@ -207,13 +307,7 @@ async fn gather<'a>(
     }
 }
 
-async fn ask(
-    core: &Core,
-    read: &Read<'_>,
-    peer: Arc<Peer>,
-    at: usize,
-    whole: bool,
-) -> (usize, Arc<Peer>, Result<Response, NodeError>) {
+async fn ask(core: &Core, read: &Read<'_>, peer: Arc<Peer>, at: usize, whole: bool) -> Answered {
     let (method, headers) = match &read.probe_headers {
         Some(probe) if !whole => (Method::HEAD, probe.as_ref().clone()),
         _ => (read.method.clone(), read.headers.as_ref().clone()),

@@ -111,7 +111,7 @@ impl Resumer {
     }
 
     /// All of it in memory, for small pieces.
-    pub async fn gather(mut self) -> Result<Bytes, BodyError> {
+    pub async fn gather(&mut self) -> Result<Bytes, BodyError> {
         if let Some(bytes) = self
             .body
             .as_full()

@@ -4,11 +4,10 @@ use super::answer;
 use super::guard::{Guard, Standing};
 use crate::Edge;
 use crate::acl;
-use crate::context::{self, PreAuthorized, allows_reserved_names, target};
+use crate::context::{self, Asker, allows_reserved_names, target};
 use crate::core::{Authorize, Need};
-use crate::grant::Grant;
 use crate::pipeline::Next;
-use http::header::{HeaderMap, HeaderName, REFERER};
+use http::header::{HeaderMap, HeaderName};
 use http::{Method, StatusCode};
 use martlet_protocol::header;
 use martlet_protocol::name::{ContainerPath, ObjectPath, Target};
@@ -136,29 +135,37 @@ async fn keep_domain(edge: &Edge, guard: &Guard, target: &Target, map: &mut Head
 
 /// Whoever stands behind a request, as a judge of what it may do.
 pub fn guard(next: &Next, request: &Request, target: &Arc<Target>) -> Guard {
-    let method = request.method().clone();
-    if request.extensions().get::<PreAuthorized>().is_some() {
-        return Guard::open(method, target.clone());
-    }
-    let keystone = next.edge().keystone.as_ref();
-    let allows_grants = keystone.is_none_or(|keystone| keystone.rules().allow_overrides());
-    if let Some(grant) = request.extensions().get::<Arc<Grant>>()
-        && allows_grants
-    {
-        return Guard::granted(grant, method, target.clone());
-    }
-    let referer = headers::text(request.headers(), REFERER.as_str()).map(str::to_owned);
-    Guard::new(
-        &next.edge().users,
-        keystone.map(|keystone| keystone.rules()),
-        context::identity(request),
-        method,
+    guard_against(
+        next.edge(),
+        Asker::of(request),
+        request.method().clone(),
         target.clone(),
-        referer,
     )
 }
 
-fn names_reserved(target: &Target) -> bool {
+/// A judge of what somebody may do.
+pub fn guard_against(edge: &Edge, asker: Asker<'_>, method: Method, target: Arc<Target>) -> Guard {
+    if asker.is_pre_authorized {
+        return Guard::open(method, target);
+    }
+    let keystone = edge.keystone.as_ref();
+    let allows_grants = keystone.is_none_or(|keystone| keystone.rules().allow_overrides());
+    if let Some(grant) = asker.grant
+        && allows_grants
+    {
+        return Guard::granted(grant, method, target);
+    }
+    Guard::new(
+        &edge.users,
+        keystone.map(|keystone| keystone.rules()),
+        asker.identity,
+        method,
+        target,
+        asker.referer.map(str::to_owned),
+    )
+}
+
+pub fn names_reserved(target: &Target) -> bool {
     let reserved = super::paths::RESERVED;
     target.account().contains(reserved)
         || target

@@ -1,7 +1,9 @@
-//! Large objects as one body: `answer` decides what a request gets of it, `reader` streams the pieces.
+//! Large objects as one body: `answer` decides what a request gets of it, `reader` streams the pieces,
+//! which it asks of the core (`direct`) or, where a step has a say in one, of all steps.
 
 mod answer;
 mod begun;
+mod direct;
 mod rate;
 mod reader;
 
@@ -34,6 +36,13 @@ pub struct ObjectPiece {
     pub size: u64,
     /// What of it is wanted.
     pub range: ByteRange,
+}
+
+impl ObjectPiece {
+    /// Whether the whole object is wanted.
+    pub fn is_whole(&self) -> bool {
+        self.range.start == 0 && self.range.end == self.size
+    }
 }
 
 impl Piece {

@@ -3,18 +3,22 @@
 //! Memory is flat: what is open ahead is bounded in number, and in bytes by what its connections buffer.
 
 use super::begun::Begun;
+use super::direct::{self, Direct};
 use super::rate::{Pacer, RateLimit};
 use super::{ObjectPiece, Piece, Pieces};
 use crate::context::Origin;
+use crate::core::segment::{SegmentBody, SegmentHeaders};
 use crate::pipeline::Next;
+use crate::steps::paths::RESERVED;
 use bytes::Bytes;
-use futures_util::StreamExt;
 use futures_util::stream;
+use futures_util::{FutureExt, StreamExt};
 use http::header::{CONTENT_LENGTH, ETAG, HeaderMap, RANGE};
 use http::{Method, StatusCode};
 use martlet_protocol::name::Target;
-use martlet_service::{Body, BodyError, headers};
+use martlet_service::{Body, BodyError, Response, headers};
 use std::collections::VecDeque;
+use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 /// The next piece is opened when so few bytes are left of what is open: enough to hide the time an opening takes, and
@@ -61,9 +65,15 @@ pub struct Source {
     pub max_time: Duration,
 }
 
+/// What the reading of all pieces shares.
+pub struct Shared {
+    pub source: Source,
+    pub headers: SegmentHeaders,
+}
+
 /// Reads pieces as one run of bytes.
 pub struct Reader {
-    source: Source,
+    shared: Arc<Shared>,
     finding: Finding,
     ends_at: Instant,
     ahead: VecDeque<Opening>,
@@ -89,7 +99,7 @@ struct Found {
 impl Finding {
     fn start(pieces: Pieces, rate_limit: RateLimit) -> Self {
         Finding {
-            next: Some(Begun::new(find(pieces, Pacer::new(rate_limit)))),
+            next: Some(begin_to_find(pieces, Pacer::new(rate_limit))),
         }
     }
 
@@ -101,32 +111,54 @@ impl Finding {
             return Some(Err(SegmentError::Unavailable(words)));
         };
         if matches!(found.item, Ok(Some(_))) {
-            self.next = Some(Begun::new(find(found.pieces, found.pacer)));
+            self.next = Some(begin_to_find(found.pieces, found.pacer));
         }
         found.item.transpose()
     }
 }
 
-async fn find(mut pieces: Pieces, mut pacer: Pacer) -> Found {
-    let item = pieces.next().await.transpose();
-    if let Ok(Some(piece)) = &item {
-        let now = tokio::time::Instant::now();
-        let delay = pacer.delay(piece, now);
-        if !delay.is_zero() {
-            tokio::time::sleep_until(now + delay).await;
-        }
+/// Nearly always a piece is known at once, and may go at once.
+fn begin_to_find(mut pieces: Pieces, mut pacer: Pacer) -> Begun<Found> {
+    // Nobody is to be woken by this step: a task asks again.
+    let Some(item) = pieces.next().now_or_never() else {
+        return Begun::new(async move {
+            let item = pieces.next().await.transpose();
+            let wait = wait_of(&item, &mut pacer);
+            found_after(wait, Found { item, pieces, pacer }).await
+        });
+    };
+    let item = item.transpose();
+    let wait = wait_of(&item, &mut pacer);
+    let found = Found { item, pieces, pacer };
+    match wait {
+        None => Begun::Done(found),
+        Some(_) => Begun::new(found_after(wait, found)),
     }
-    Found { item, pieces, pacer }
+}
+
+/// Until when a piece has to wait, if it has to.
+fn wait_of(item: &Result<Option<Piece>, SegmentError>, pacer: &mut Pacer) -> Option<tokio::time::Instant> {
+    let Ok(Some(piece)) = item else { return None };
+    let now = tokio::time::Instant::now();
+    let delay = pacer.delay(piece, now);
+    (!delay.is_zero()).then(|| now + delay)
+}
+
+async fn found_after(wait: Option<tokio::time::Instant>, found: Found) -> Found {
+    if let Some(until) = wait {
+        tokio::time::sleep_until(until).await;
+    }
+    found
 }
 
 /// A piece being opened.
 struct Opening {
     bytes: u64,
-    body: Begun<Result<Body, SegmentError>>,
+    body: Begun<Result<SegmentBody, SegmentError>>,
 }
 
 struct Open {
-    body: Body,
+    body: SegmentBody,
     remaining: u64,
 }
 
@@ -135,7 +167,10 @@ impl Reader {
         Reader {
             finding: Finding::start(pieces, source.rate_limit),
             ends_at: Instant::now() + source.max_time,
-            source,
+            shared: Arc::new(Shared {
+                headers: SegmentHeaders::new(source.origin.trans_id(), source.origin.headers()),
+                source,
+            }),
             ahead: VecDeque::new(),
             current: None,
             listing_error: None,
@@ -152,7 +187,7 @@ impl Reader {
 
     /// The rest as a body of so many bytes; of unknown length for `None`.
     pub fn into_body(self, length: Option<u64>) -> Body {
-        let name = self.source.origin.trans_id().to_owned();
+        let name = self.shared.source.origin.trans_id().to_owned();
         let chunks = stream::unfold(Some(self), move |reader| {
             let name = name.clone();
             async move {
@@ -230,7 +265,7 @@ impl Reader {
     /// Opens what may be open by now. Waits only when there is nothing else to send.
     async fn open_ahead(&mut self) {
         while self.listing_error.is_none()
-            && self.ahead.len() < self.source.read_ahead.max(1)
+            && self.ahead.len() < self.shared.source.read_ahead.max(1)
             && self.bytes_open() < OPEN_AHEAD_BYTES
         {
             let has_nothing = self.current.is_none() && self.ahead.is_empty();
@@ -239,9 +274,11 @@ impl Reader {
                 Some(Err(error)) => self.listing_error = Some(error),
                 Some(Ok(piece)) if piece.bytes() == 0 => {}
                 Some(Ok(piece)) => {
-                    let (next, origin) = (self.source.next.clone(), self.source.origin.clone());
                     let bytes = piece.bytes();
-                    let body = Begun::new(open(piece, next, origin));
+                    let body = match piece {
+                        Piece::Data(bytes) => Begun::Done(Ok(SegmentBody::Other(Body::full(bytes)))),
+                        Piece::Object(piece) => Begun::new(open(piece, Arc::clone(&self.shared))),
+                    };
                     self.ahead.push_back(Opening { bytes, body });
                 }
             }
@@ -254,54 +291,63 @@ impl Reader {
     }
 }
 
-async fn open(piece: Piece, next: Next, origin: Origin) -> Result<Body, SegmentError> {
-    let piece = match piece {
-        Piece::Data(bytes) => return Ok(Body::full(bytes)),
-        Piece::Object(piece) => piece,
+async fn open(piece: ObjectPiece, shared: Arc<Shared>) -> Result<SegmentBody, SegmentError> {
+    let target = Arc::new(Target::Object(piece.path.clone()));
+    let (status, map, body) = match direct::read(&shared, &piece, &target).await {
+        Direct::Found(found) => (found.status, found.headers, found.body),
+        Direct::Failed(status) => (status, HeaderMap::new(), SegmentBody::Other(Body::empty())),
+        Direct::AskSteps => {
+            let response = Box::pin(ask_steps(&piece, &shared.source)).await;
+            let (parts, body) = response.into_parts();
+            (parts.status, parts.headers, SegmentBody::Other(body))
+        }
     };
+    check(&piece, status, &map)?;
+    Ok(body)
+}
+
+/// Asks for a piece as a client would.
+async fn ask_steps(piece: &ObjectPiece, source: &Source) -> Response {
     // Parts of S3 uploads live under reserved names; whoever may read the manifest may read them.
-    let is_reserved = piece.path.container.contains(super::super::paths::RESERVED);
-    let origin = if is_reserved { origin.privileged() } else { origin };
+    let is_reserved = piece.path.container.contains(RESERVED);
+    let privileged = is_reserved.then(|| source.origin.privileged());
+    let origin = privileged.as_ref().unwrap_or(&source.origin);
     let target = Target::Object(piece.path.clone());
     let mut request = origin.request(Method::GET, target, "multipart-manifest=get");
-    let is_whole = piece.range.start == 0 && piece.range.end == piece.size;
-    if !is_whole {
+    if !piece.is_whole() {
         let range = format!("bytes={}-{}", piece.range.start, piece.range.end - 1);
         headers::set(request.headers_mut(), RANGE.as_str(), &range);
     }
-    let response = next.run(request).await;
-    check(&piece, is_whole, response.status(), response.headers())?;
-    Ok(response.into_body())
+    source.next.clone().run(request).await
 }
 
-fn check(
-    piece: &ObjectPiece,
-    is_whole: bool,
-    status: StatusCode,
-    map: &HeaderMap,
-) -> Result<(), SegmentError> {
-    let wanted = if is_whole {
-        StatusCode::OK
-    } else {
-        StatusCode::PARTIAL_CONTENT
+fn check(piece: &ObjectPiece, status: StatusCode, map: &HeaderMap) -> Result<(), SegmentError> {
+    let wanted = match piece.is_whole() {
+        true => StatusCode::OK,
+        false => StatusCode::PARTIAL_CONTENT,
     };
-    let name = Target::Object(piece.path.clone()).path();
+    let name = || Target::Object(piece.path.clone()).path();
     if status.is_server_error() {
-        return Err(SegmentError::Unavailable(format!("{status} for segment {name}")));
+        return Err(SegmentError::Unavailable(format!(
+            "{status} for segment {}",
+            name()
+        )));
     }
     if status != wanted {
-        return Err(SegmentError::Invalid(format!("{status} for segment {name}")));
+        return Err(SegmentError::Invalid(format!("{status} for segment {}", name())));
     }
     let etag = headers::text(map, ETAG.as_str()).map(|etag| etag.trim_matches('"'));
     if piece.etag.as_deref().is_some_and(|wanted| etag != Some(wanted)) {
         return Err(SegmentError::Invalid(format!(
-            "segment {name} has changed: its ETag is now {etag:?}"
+            "segment {} has changed: its ETag is now {etag:?}",
+            name()
         )));
     }
     let length = headers::text(map, CONTENT_LENGTH.as_str()).and_then(|length| length.parse::<u64>().ok());
     if length.is_some_and(|length| length != piece.range.len()) {
         return Err(SegmentError::Invalid(format!(
-            "segment {name} has changed: its length is now {length:?}"
+            "segment {} has changed: its length is now {length:?}",
+            name()
         )));
     }
     Ok(())
@@ -318,18 +364,17 @@ mod tests {
         let Ok(Target::Object(path)) = Target::parse("a/c/o") else {
             panic!()
         };
-        let range = ByteRange { start: 0, end: 5 };
-        let piece = ObjectPiece {
-            path,
-            etag: Some("e".into()),
-            size: 5,
-            range,
-        };
         let check = |is_whole: bool, status: u16, etag: &str, length: &str| {
             let mut map = HeaderMap::new();
             headers::set(&mut map, "etag", etag);
             headers::set(&mut map, "content-length", length);
-            super::check(&piece, is_whole, StatusCode::from_u16(status).unwrap(), &map)
+            let piece = ObjectPiece {
+                path: path.clone(),
+                etag: Some("e".into()),
+                size: if is_whole { 5 } else { 6 },
+                range: ByteRange { start: 0, end: 5 },
+            };
+            super::check(&piece, StatusCode::from_u16(status).unwrap(), &map)
                 .map_err(|error| error.status().as_u16())
         };
         assert_eq!(check(true, 200, "e", "5"), Ok(()));

@@ -120,7 +120,8 @@ impl Walk {
         let contents = match known {
             Some((_, contents)) => contents.clone(),
             None => {
-                let contents = self.read(&path).await?;
+                // Boxed: most walks never come here.
+                let contents = Box::pin(self.read(&path)).await?;
                 if self.recent.len() == MAX_RECENT {
                     self.recent.pop_front();
                 }

@@ -1,0 +1,87 @@
+//! Reads a segment from the core itself, past the steps that would pass the request on as it came.
+//!
+//! A large object of a thousand segments would go through each of them a thousand times, which costs more than the
+//! bytes. Most steps act on requests that only clients make, or ask for the large object's manifest alone. Some could
+//! answer otherwise than the core does, and each of those shows beforehand or in the core's answer:
+//!
+//! - `versioned_writes`: the container has versions, or had.
+//! - `s3_segments`: there is no container of that name, which may stand for another.
+//! - `symlink`: the answer is that of a link.
+//!
+//! Such a segment is then asked for through all steps. Who may read it is judged here as `dispatch` judges.
+
+use super::ObjectPiece;
+use super::reader::Shared;
+use crate::context;
+use crate::core::segment::{Segment, SegmentRead};
+use crate::core::{Authorize, ContainerInfo, Need};
+use crate::steps::dispatch;
+use crate::steps::guard::Standing;
+use crate::steps::paths::RESERVED;
+use crate::steps::symlink::link::STORED_TARGET;
+use http::{Method, StatusCode};
+use martlet_protocol::name::Target;
+use martlet_service::headers;
+use std::sync::Arc;
+
+/// What became of asking the core.
+pub enum Direct {
+    Found(Segment),
+    /// The status that a GET would have.
+    Failed(StatusCode),
+    /// A step may have a say in it.
+    AskSteps,
+}
+
+/// Asks for a piece. `target` is its path.
+pub async fn read(shared: &Shared, piece: &ObjectPiece, target: &Arc<Target>) -> Direct {
+    let (edge, origin) = (shared.source.next.edge(), &shared.source.origin);
+    let is_reserved = piece.path.container.contains(RESERVED);
+    let allows_reserved = is_reserved || context::allows_reserved_names(origin.headers());
+    if dispatch::names_reserved(target) && !allows_reserved {
+        return Direct::AskSteps;
+    }
+    let info = edge.core.container_of(&piece.path).await;
+    if !info.exists() || has_versions(&info) {
+        return Direct::AskSteps;
+    }
+    let mut asker = origin.asker();
+    // Parts of S3 uploads live under reserved names; whoever may read the manifest may read them.
+    asker.is_pre_authorized |= is_reserved;
+    let mut guard = dispatch::guard_against(edge, asker, Method::GET, target.clone());
+    if guard.standing == Standing::Refused {
+        return Direct::Failed(guard.refusal().status());
+    }
+    if guard.wants_account() {
+        Box::pin(dispatch::ask_account(edge, &mut guard, target)).await;
+    }
+    let need = Need {
+        method: &Method::GET,
+        target,
+        container_read_acl: info.read_acl.as_deref(),
+        container_write_acl: info.write_acl.as_deref(),
+        account: None,
+        is_listing: false,
+    };
+    if let Err(refusal) = guard.authorize(need) {
+        return Direct::Failed(refusal.status());
+    }
+    let wanted = SegmentRead {
+        path: &piece.path,
+        policy: info.policy,
+        range: (!piece.is_whole()).then_some(piece.range),
+        headers: &shared.headers,
+        allows_reserved,
+        whole_if: STORED_TARGET,
+    };
+    match edge.core.segment(wanted).await {
+        Ok(found) if headers::find(&found.headers, STORED_TARGET).is_some() => Direct::AskSteps,
+        Ok(found) => Direct::Found(found),
+        Err(status) => Direct::Failed(status),
+    }
+}
+
+/// Whether a container's metadata speaks of versions: of any kind, kept now or before.
+fn has_versions(info: &ContainerInfo) -> bool {
+    info.sysmeta.keys().any(|name| name.starts_with("versions-"))
+}
