@@ -105,11 +105,16 @@ impl BackendRequest {
 
     /// Makes the request for a device. A path that is not a valid URI is the caller's fault and is told as such.
     fn into_request(self, node: &Node) -> Result<Request, NodeError> {
-        let device = martlet_protocol::percent::quote_segment(&node.device);
-        let target = match self.query.as_deref().filter(|query| !query.is_empty()) {
-            Some(query) => ["/", &device, &self.path, "?", query].concat(),
-            None => ["/", &device, &self.path].concat(),
-        };
+        let query = self.query.as_deref().unwrap_or("");
+        // A byte for each of slash and question mark; device names hold nothing to be encoded, as a rule.
+        let mut target = String::with_capacity(node.device.len() + self.path.len() + query.len() + 2);
+        target.push('/');
+        martlet_protocol::percent::push_quoted_segment(&mut target, &node.device);
+        target.push_str(&self.path);
+        if !query.is_empty() {
+            target.push('?');
+            target.push_str(query);
+        }
         let uri = Uri::try_from(target).map_err(|error| NodeError::BadRequest(error.to_string()))?;
         let mut request = Request::new(self.body);
         *request.method_mut() = self.method;

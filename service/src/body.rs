@@ -198,14 +198,20 @@ impl Body {
 
     /// The next chunk of data; `None` at the good end. Trailers are kept for [`Body::trailers`].
     pub async fn next(&mut self) -> Option<Result<Bytes, BodyError>> {
+        poll_fn(|cx| self.poll_next(cx)).await
+    }
+
+    /// The same for those who are polled themselves.
+    pub fn poll_next(&mut self, cx: &mut Context<'_>) -> Poll<Option<Result<Bytes, BodyError>>> {
         loop {
-            let frame = match poll_fn(|cx| Pin::new(&mut *self).poll_frame(cx)).await? {
-                Ok(frame) => frame,
-                Err(error) => return Some(Err(error)),
+            let frame = match ready!(Pin::new(&mut *self).poll_frame(cx)) {
+                None => return Poll::Ready(None),
+                Some(Ok(frame)) => frame,
+                Some(Err(error)) => return Poll::Ready(Some(Err(error))),
             };
             match frame.into_data() {
                 Ok(data) if data.is_empty() => continue,
-                Ok(data) => return Some(Ok(data)),
+                Ok(data) => return Poll::Ready(Some(Ok(data))),
                 Err(frame) => {
                     if let Ok(trailers) = frame.into_trailers() {
                         self.trailers = Some(trailers);

@@ -9,6 +9,7 @@ use martlet_node_client::{BackendRequest, NodeError};
 use martlet_protocol::header;
 use martlet_protocol::timestamp::Timestamp;
 use martlet_service::{Body, Response, headers};
+use std::fmt::Write;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -80,7 +81,12 @@ pub fn trans_id(headers: &HeaderMap, extensions: &http::Extensions) -> String {
 
 /// `/{partition}` and the quoted path.
 pub fn backend_path(placement: &Placement, path: &str) -> String {
-    ["/", &placement.partition.to_string(), path].concat()
+    const LONGEST_PARTITION: usize = 10;
+    let mut out = String::with_capacity(path.len() + LONGEST_PARTITION + 1);
+    // Writing to a string does not fail.
+    let _ = write!(out, "/{}", placement.partition);
+    out.push_str(path);
+    out
 }
 
 /// A moment in an answer's header.

@@ -9,7 +9,7 @@ use super::placement::{Peer, Placement, Which};
 use super::put::authorized;
 use super::ranges;
 use super::read::{Outcome, Read, Taken, read};
-use super::resume::{Resumer, Version};
+use super::resume::{Others, Resumer, Version};
 use http::header::{
     ACCEPT_RANGES, CONTENT_LENGTH, CONTENT_RANGE, CONTENT_TYPE, HeaderMap, HeaderValue, RANGE,
 };
@@ -177,52 +177,30 @@ impl Object<'_> {
         {
             return shown(parts.status, parts.headers, body);
         }
-        let mut resumer = self.into_resumer(version, start, end, body, taken.others);
-        if end - start > GATHERED_BYTES {
+        let path = (end - start <= GATHERED_BYTES).then(|| self.path.clone());
+        let resumer = Resumer::new(start, end, body, self.into_others(version, taken.others));
+        let Some(path) = path else {
             return shown(parts.status, parts.headers, resumer.into_body());
-        }
+        };
         match resumer.gather().await {
             Ok(bytes) => shown(parts.status, parts.headers, Body::full(bytes)),
             Err(error) => {
-                tracing::warn!(path = resumer.path, %error, "no replica could send a whole body");
+                tracing::warn!(path, %error, "no replica could send a whole body");
                 answer::unavailable()
             }
         }
     }
 
-    /// Sends bytes `start..end` of a version, from this body first.
-    pub fn resumer(
-        &self,
-        version: Version,
-        start: u64,
-        end: u64,
-        body: Body,
-        others: Vec<Arc<Peer>>,
-    ) -> Resumer {
-        self.clone().into_resumer(version, start, end, body, others)
-    }
-
-    /// The same for who needs the object no more.
-    pub fn into_resumer(
-        self,
-        version: Version,
-        start: u64,
-        end: u64,
-        body: Body,
-        others: Vec<Arc<Peer>>,
-    ) -> Resumer {
-        Resumer {
+    /// Who may go on with a body of this version when it breaks: these first.
+    pub fn into_others(self, version: Version, nodes: Vec<Arc<Peer>>) -> Others {
+        Others {
             core: Arc::clone(self.core),
             placement: self.placement,
             path: self.path,
             headers: self.plain_headers,
             version,
-            position: start,
-            end,
-            body,
-            others: others.into(),
+            nodes: nodes.into(),
             asked_handoffs: false,
-            not_begun: false,
         }
     }
 }

@@ -111,15 +111,8 @@ impl Piece {
 
 /// A range that begins with no body: its first bytes are asked for as if a body had broken at its start.
 fn part(object: &Object<'_>, version: &Version, range: ByteRange, holders: &[Arc<Peer>]) -> Resumer {
-    let mut part = object.resumer(
-        version.clone(),
-        range.start,
-        range.end,
-        Body::empty(),
-        holders.to_vec(),
-    );
-    part.not_begun = true;
-    part
+    let others = object.clone().into_others(version.clone(), holders.to_vec());
+    Resumer::not_begun(range.start, range.end, others)
 }
 
 fn joined(pieces: VecDeque<Piece>, total: u64) -> Body {

@@ -18,6 +18,7 @@ use martlet_protocol::policy::PolicyIndex;
 use martlet_protocol::range::ByteRange;
 use martlet_service::{Body, BodyError};
 use std::sync::{Arc, OnceLock};
+use std::task::{Context, Poll};
 
 /// Which bytes of which object.
 pub struct SegmentRead<'a> {
@@ -43,15 +44,15 @@ pub struct Segment {
 pub enum SegmentBody {
     Other(Body),
     /// Goes on from another replica when one breaks.
-    Resumed(Box<Resumer>),
+    Resumed(Resumer),
 }
 
 impl SegmentBody {
     /// The next bytes; `None` at the good end.
-    pub async fn next(&mut self) -> Option<Result<Bytes, BodyError>> {
+    pub fn poll_next(&mut self, context: &mut Context<'_>) -> Poll<Option<Result<Bytes, BodyError>>> {
         match self {
-            SegmentBody::Other(body) => body.next().await,
-            SegmentBody::Resumed(resumer) => resumer.next().await,
+            SegmentBody::Other(body) => body.poll_next(context),
+            SegmentBody::Resumed(resumer) => resumer.poll_next(context),
         }
     }
 }
@@ -137,8 +138,8 @@ impl Core {
         let body = match get::extent(&parts, &body) {
             Some((start, end)) if !is_here(end - start) => {
                 let version = Version::of(&parts.headers);
-                let resumer = object.into_resumer(version, start, end, body, taken.others);
-                SegmentBody::Resumed(Box::new(resumer))
+                let others = object.into_others(version, taken.others);
+                SegmentBody::Resumed(Resumer::new(start, end, body, others))
             }
             _ => SegmentBody::Other(body),
         };

@@ -93,7 +93,13 @@ impl Files {
 
     fn body_path(&self, id: FileId) -> PathBuf {
         let name = hex(&id.0);
-        self.layout.bodies.join(&name[30..]).join(name)
+        // Every read makes one: its room is taken once, two separators and the folder's two digits with it.
+        let room = self.layout.bodies.as_os_str().len() + name.len() + 4;
+        let mut path = PathBuf::with_capacity(room);
+        path.push(&self.layout.bodies);
+        path.push(&name[30..]);
+        path.push(name);
+        path
     }
 
     /// A new, empty file in `incoming/`.

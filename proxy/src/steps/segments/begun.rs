@@ -2,6 +2,8 @@
 
 use futures_util::FutureExt;
 use std::future::Future;
+use std::pin::Pin;
+use std::task::{Context, Poll};
 use tokio::task::{JoinError, JoinHandle};
 
 /// Most work is done, or waits for a device, after one step, which costs no task and wakes nobody. What is not done by
@@ -31,18 +33,15 @@ impl<T: Send + 'static> Begun<T> {
         }
     }
 
-    pub fn is_done(&self) -> bool {
+    /// How it ended; or itself, if it has not, and `context` hears of it when it has. An error: the work panicked, or the
+    /// process ends.
+    pub fn end(self, context: &mut Context<'_>) -> Result<Result<T, JoinError>, Self> {
         match self {
-            Begun::Done(_) => true,
-            Begun::Running(task) => task.0.is_finished(),
-        }
-    }
-
-    /// Waits for the end. An error: the work panicked, or the process ends.
-    pub async fn end(self) -> Result<T, JoinError> {
-        match self {
-            Begun::Done(done) => Ok(done),
-            Begun::Running(mut task) => (&mut task.0).await,
+            Begun::Done(done) => Ok(Ok(done)),
+            Begun::Running(mut task) => match Pin::new(&mut task.0).poll(context) {
+                Poll::Ready(end) => Ok(end),
+                Poll::Pending => Err(Begun::Running(task)),
+            },
         }
     }
 }

@@ -24,33 +24,31 @@ use martlet_protocol::name::Target;
 use martlet_service::headers;
 use std::sync::Arc;
 
-/// What became of asking the core.
-pub enum Direct {
-    Found(Segment),
-    /// The status that a GET would have.
-    Failed(StatusCode),
-    /// A step may have a say in it.
-    AskSteps,
-}
-
-/// Asks for a piece. `target` is its path.
-pub async fn read(shared: &Shared, piece: &ObjectPiece, target: &Arc<Target>) -> Direct {
+/// Asks for a piece; `target` is its path. `None`: a step may have a say in it.
+///
+/// # Errors
+/// The status that a GET would have.
+pub async fn read(
+    shared: &Shared,
+    piece: &ObjectPiece,
+    target: &Arc<Target>,
+) -> Result<Option<Segment>, StatusCode> {
     let (edge, origin) = (shared.source.next.edge(), &shared.source.origin);
     let is_reserved = piece.path.container.contains(RESERVED);
     let allows_reserved = is_reserved || context::allows_reserved_names(origin.headers());
     if dispatch::names_reserved(target) && !allows_reserved {
-        return Direct::AskSteps;
+        return Ok(None);
     }
     let info = edge.core.container_of(&piece.path).await;
     if !info.exists() || has_versions(&info) {
-        return Direct::AskSteps;
+        return Ok(None);
     }
     let mut asker = origin.asker();
     // Parts of S3 uploads live under reserved names; whoever may read the manifest may read them.
     asker.is_pre_authorized |= is_reserved;
     let mut guard = dispatch::guard_against(edge, asker, Method::GET, target.clone());
     if guard.standing == Standing::Refused {
-        return Direct::Failed(guard.refusal().status());
+        return Err(guard.refusal().status());
     }
     if guard.wants_account() {
         Box::pin(dispatch::ask_account(edge, &mut guard, target)).await;
@@ -63,9 +61,7 @@ pub async fn read(shared: &Shared, piece: &ObjectPiece, target: &Arc<Target>) ->
         account: None,
         is_listing: false,
     };
-    if let Err(refusal) = guard.authorize(need) {
-        return Direct::Failed(refusal.status());
-    }
+    guard.authorize(need).map_err(|refusal| refusal.status())?;
     let wanted = SegmentRead {
         path: &piece.path,
         policy: info.policy,
@@ -74,11 +70,9 @@ pub async fn read(shared: &Shared, piece: &ObjectPiece, target: &Arc<Target>) ->
         allows_reserved,
         whole_if: STORED_TARGET,
     };
-    match edge.core.segment(wanted).await {
-        Ok(found) if headers::find(&found.headers, STORED_TARGET).is_some() => Direct::AskSteps,
-        Ok(found) => Direct::Found(found),
-        Err(status) => Direct::Failed(status),
-    }
+    let found = edge.core.segment(wanted).await?;
+    let is_link = headers::find(&found.headers, STORED_TARGET).is_some();
+    Ok((!is_link).then_some(found))
 }
 
 /// Whether a container's metadata speaks of versions: of any kind, kept now or before.

@@ -3,7 +3,7 @@
 //! Memory is flat: what is open ahead is bounded in number, and in bytes by what its connections buffer.
 
 use super::begun::Begun;
-use super::direct::{self, Direct};
+use super::direct;
 use super::rate::{Pacer, RateLimit};
 use super::{ObjectPiece, Piece, Pieces};
 use crate::context::Origin;
@@ -18,7 +18,9 @@ use http::{Method, StatusCode};
 use martlet_protocol::name::Target;
 use martlet_service::{Body, BodyError, Response, headers};
 use std::collections::VecDeque;
+use std::future::poll_fn;
 use std::sync::Arc;
+use std::task::{Context, Poll, ready};
 use std::time::{Duration, Instant};
 
 /// The next piece is opened when so few bytes are left of what is open: enough to hide the time an opening takes, and
@@ -103,17 +105,26 @@ impl Finding {
         }
     }
 
-    /// The next piece, if it is known; `wait`: waits until it is.
-    async fn next(&mut self, wait: bool) -> Option<Result<Piece, SegmentError>> {
-        let begun = self.next.take_if(|begun| wait || begun.is_done())?;
-        let Ok(found) = begun.end().await else {
-            let words = "finding out the segments failed".into();
-            return Some(Err(SegmentError::Unavailable(words)));
+    /// The next piece, if it is known.
+    fn poll_next(&mut self, context: &mut Context<'_>) -> Poll<Option<Result<Piece, SegmentError>>> {
+        let Some(begun) = self.next.take() else {
+            return Poll::Ready(None);
+        };
+        let found = match begun.end(context) {
+            Ok(Ok(found)) => found,
+            Ok(Err(_)) => {
+                let words = "finding out the segments failed".into();
+                return Poll::Ready(Some(Err(SegmentError::Unavailable(words))));
+            }
+            Err(begun) => {
+                self.next = Some(begun);
+                return Poll::Pending;
+            }
         };
         if matches!(found.item, Ok(Some(_))) {
             self.next = Some(begin_to_find(found.pieces, found.pacer));
         }
-        found.item.transpose()
+        Poll::Ready(found.item.transpose())
     }
 }
 
@@ -162,6 +173,30 @@ struct Open {
     remaining: u64,
 }
 
+impl Open {
+    /// Some of what remains.
+    fn poll_chunk(&mut self, context: &mut Context<'_>) -> Poll<Result<Bytes, SegmentError>> {
+        let chunk = match ready!(self.body.poll_next(context)) {
+            Some(Ok(chunk)) => chunk,
+            Some(Err(error)) => {
+                let words = format!("segment broken off: {error}");
+                return Poll::Ready(Err(SegmentError::Unavailable(words)));
+            }
+            None => {
+                let words = "segment shorter than announced".into();
+                return Poll::Ready(Err(SegmentError::Invalid(words)));
+            }
+        };
+        Poll::Ready(match self.remaining.checked_sub(chunk.len() as u64) {
+            Some(rest) => {
+                self.remaining = rest;
+                Ok(chunk)
+            }
+            None => Err(SegmentError::Invalid("segment longer than announced".into())),
+        })
+    }
+}
+
 impl Reader {
     pub fn new(pieces: Pieces, source: Source) -> Self {
         Reader {
@@ -180,27 +215,30 @@ impl Reader {
     /// Opens the first piece, so that a large object whose first segment is gone is an error and not half a body.
     pub async fn begin(&mut self) -> Result<(), SegmentError> {
         if self.current.is_none() {
-            self.advance().await?;
+            poll_fn(|context| self.poll_advance(context)).await?;
         }
         Ok(())
     }
 
     /// The rest as a body of so many bytes; of unknown length for `None`.
     pub fn into_body(self, length: Option<u64>) -> Body {
-        let name = self.shared.source.origin.trans_id().to_owned();
-        let chunks = stream::unfold(Some(self), move |reader| {
-            let name = name.clone();
-            async move {
-                let mut reader = reader?;
-                match reader.next_chunk().await {
-                    Ok(Some(chunk)) => Some((Ok(chunk), Some(reader))),
-                    Ok(None) => None,
-                    Err(error) => {
-                        tracing::error!(%error, trans_id = %name, "large object broken off");
-                        Some((Err(BodyError::Aborted), None))
-                    }
+        let mut reader = Some(self);
+        // Polled where it is: as a future made for each chunk it would be moved, with all the room that opening takes.
+        let chunks = stream::poll_fn(move |context| {
+            let Some(reading) = &mut reader else {
+                return Poll::Ready(None);
+            };
+            let last = match ready!(reading.poll_chunk(context)) {
+                Ok(Some(chunk)) => return Poll::Ready(Some(Ok(chunk))),
+                Ok(None) => None,
+                Err(error) => {
+                    let trans_id = reading.shared.source.origin.trans_id();
+                    tracing::error!(%error, %trans_id, "large object broken off");
+                    Some(Err(BodyError::Aborted))
                 }
-            }
+            };
+            reader = None;
+            Poll::Ready(last)
         });
         match length {
             Some(length) => Body::sized_stream(length, chunks),
@@ -208,16 +246,16 @@ impl Reader {
         }
     }
 
-    async fn next_chunk(&mut self) -> Result<Option<Bytes>, SegmentError> {
+    fn poll_chunk(&mut self, context: &mut Context<'_>) -> Poll<Result<Option<Bytes>, SegmentError>> {
         loop {
             if Instant::now() > self.ends_at {
-                return Err(SegmentError::Unavailable(
+                return Poll::Ready(Err(SegmentError::Unavailable(
                     "the longest time for one GET is over".into(),
-                ));
+                )));
             }
             let Some(open) = &mut self.current else {
-                if !self.advance().await? {
-                    return Ok(None);
+                if !ready!(self.poll_advance(context))? {
+                    return Poll::Ready(Ok(None));
                 }
                 continue;
             };
@@ -225,55 +263,53 @@ impl Reader {
                 self.current = None;
                 continue;
             }
-            let chunk = match open.body.next().await {
-                Some(Ok(chunk)) => chunk,
-                Some(Err(error)) => {
-                    return Err(SegmentError::Unavailable(format!("segment broken off: {error}")));
-                }
-                None => return Err(SegmentError::Invalid("segment shorter than announced".into())),
-            };
-            match open.remaining.checked_sub(chunk.len() as u64) {
-                Some(rest) => open.remaining = rest,
-                None => return Err(SegmentError::Invalid("segment longer than announced".into())),
-            }
-            self.open_ahead().await;
-            return Ok(Some(chunk));
+            let chunk = ready!(open.poll_chunk(context))?;
+            self.open_ahead(context);
+            return Poll::Ready(Ok(Some(chunk)));
         }
     }
 
     /// Makes the next piece current; `false` at the end.
-    async fn advance(&mut self) -> Result<bool, SegmentError> {
-        self.open_ahead().await;
+    fn poll_advance(&mut self, context: &mut Context<'_>) -> Poll<Result<bool, SegmentError>> {
+        self.open_ahead(context);
         let Some(opening) = self.ahead.pop_front() else {
             return match self.listing_error.take() {
-                Some(error) => Err(error),
-                None => Ok(false),
+                Some(error) => Poll::Ready(Err(error)),
+                None if self.finding.next.is_some() => Poll::Pending,
+                None => Poll::Ready(Ok(false)),
             };
         };
-        let body = match opening.body.end().await {
-            Ok(opened) => opened?,
-            Err(failure) => return Err(SegmentError::Unavailable(format!("opening failed: {failure}"))),
+        let bytes = opening.bytes;
+        let body = match opening.body.end(context) {
+            Ok(Ok(opened)) => opened?,
+            Ok(Err(failure)) => {
+                let words = format!("opening failed: {failure}");
+                return Poll::Ready(Err(SegmentError::Unavailable(words)));
+            }
+            Err(body) => {
+                self.ahead.push_front(Opening { bytes, body });
+                return Poll::Pending;
+            }
         };
         self.current = Some(Open {
             body,
-            remaining: opening.bytes,
+            remaining: bytes,
         });
-        self.open_ahead().await;
-        Ok(true)
+        self.open_ahead(context);
+        Poll::Ready(Ok(true))
     }
 
-    /// Opens what may be open by now. Waits only when there is nothing else to send.
-    async fn open_ahead(&mut self) {
+    /// Opens what may be open by now, as far as it is known which pieces those are.
+    fn open_ahead(&mut self, context: &mut Context<'_>) {
         while self.listing_error.is_none()
             && self.ahead.len() < self.shared.source.read_ahead.max(1)
             && self.bytes_open() < OPEN_AHEAD_BYTES
         {
-            let has_nothing = self.current.is_none() && self.ahead.is_empty();
-            match self.finding.next(has_nothing).await {
-                None => return,
-                Some(Err(error)) => self.listing_error = Some(error),
-                Some(Ok(piece)) if piece.bytes() == 0 => {}
-                Some(Ok(piece)) => {
+            match self.finding.poll_next(context) {
+                Poll::Pending | Poll::Ready(None) => return,
+                Poll::Ready(Some(Err(error))) => self.listing_error = Some(error),
+                Poll::Ready(Some(Ok(piece))) if piece.bytes() == 0 => {}
+                Poll::Ready(Some(Ok(piece))) => {
                     let bytes = piece.bytes();
                     let body = match piece {
                         Piece::Data(bytes) => Begun::Done(Ok(SegmentBody::Other(Body::full(bytes)))),
@@ -294,13 +330,13 @@ impl Reader {
 async fn open(piece: ObjectPiece, shared: Arc<Shared>) -> Result<SegmentBody, SegmentError> {
     let target = Arc::new(Target::Object(piece.path.clone()));
     let (status, map, body) = match direct::read(&shared, &piece, &target).await {
-        Direct::Found(found) => (found.status, found.headers, found.body),
-        Direct::Failed(status) => (status, HeaderMap::new(), SegmentBody::Other(Body::empty())),
-        Direct::AskSteps => {
+        Ok(Some(found)) => (found.status, found.headers, found.body),
+        Ok(None) => {
             let response = Box::pin(ask_steps(&piece, &shared.source)).await;
             let (parts, body) = response.into_parts();
             (parts.status, parts.headers, SegmentBody::Other(body))
         }
+        Err(status) => (status, HeaderMap::new(), SegmentBody::Other(Body::empty())),
     };
     check(&piece, status, &map)?;
     Ok(body)
