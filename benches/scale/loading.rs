@@ -195,6 +195,7 @@ fn row(number: usize) -> Row {
         content_type_timestamp: loaded_at(),
         meta_timestamp: loaded_at(),
         policy: POLICY,
+        version: None,
     })
 }
 

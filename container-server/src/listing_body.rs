@@ -270,6 +270,7 @@ mod tests {
             content_type_timestamp: at,
             meta_timestamp: at,
             policy: PolicyIndex(0),
+            version: None,
         }
     }
 

@@ -2,7 +2,6 @@
 
 use crate::errors::Refusal;
 use http::{HeaderMap, StatusCode};
-use martlet_protocol::listing::ListingQuery;
 use martlet_protocol::query::Query;
 use martlet_protocol::row::ListingEntry;
 use martlet_protocol::rows::{self, Packed};
@@ -112,20 +111,6 @@ pub fn respond_rows<T: Packed>(mut response_headers: HeaderMap, entries: &[Listi
     headers::set(&mut response_headers, "content-type", rows::CONTENT_TYPE);
     headers::set(&mut response_headers, "content-length", &page.len().to_string());
     respond::with(StatusCode::OK, response_headers, Body::full(page))
-}
-
-/// Confines a listing to names that do not start with the reserved byte: everything after the last of those.
-pub fn without_reserved(query: &mut ListingQuery) {
-    // No name of the cluster's own begins with the last code point, so this sorts after all reserved names.
-    const LAST_RESERVED: &str = "\0\u{10ffff}";
-    let lower = if query.reverse {
-        &mut query.end_marker
-    } else {
-        &mut query.marker
-    };
-    if lower.as_deref().is_none_or(|marker| marker < LAST_RESERVED) {
-        *lower = Some(LAST_RESERVED.to_owned());
-    }
 }
 
 /// One member of an `Accept` header.

@@ -8,6 +8,7 @@ use martlet_protocol::percent;
 use martlet_protocol::policy::{Policies, PolicyIndex};
 use martlet_protocol::query::Query;
 use martlet_protocol::timestamp::Timestamp;
+use martlet_protocol::version::{VersionId, parse_version_name};
 use martlet_service::headers;
 use std::borrow::Cow;
 
@@ -77,7 +78,7 @@ impl BackendPath {
 
     /// Names with the reserved byte begin with it, as in Swift. Containers of the cluster's own, and all containers of
     /// accounts of its own, take objects of any name: there the cluster alone chooses names (an S3 upload session is
-    /// called `key NUL upload id`). Users' containers take none with the reserved byte.
+    /// called `key NUL upload id`). Of names with the reserved byte users' containers take those of versions only.
     fn checked(
         device: &str,
         account: AccountName,
@@ -96,7 +97,8 @@ impl BackendPath {
             || container
                 .as_deref()
                 .is_some_and(|name| name.starts_with(RESERVED));
-        if !is_own && object.as_deref().is_some_and(|name| name.contains(RESERVED)) {
+        let is_foreign = |name: &ObjectName| name.contains(RESERVED) && parse_version_name(name).is_none();
+        if !is_own && object.as_ref().is_some_and(is_foreign) {
             return refuse("Invalid reserved-namespace object in user-namespace container");
         }
         Ok(BackendPath {
@@ -170,6 +172,18 @@ pub fn optional_timestamp(
     let parsed = headers
         .utf8(name)
         .and_then(|text| Timestamp::parse(text.trim()).ok());
+    parsed
+        .map(Some)
+        .ok_or_else(|| Refusal::BadRequest(format!("Invalid {name} header")))
+}
+
+/// The version of an object that is current, when the object has versions.
+pub fn optional_version(headers: &(impl Fields + ?Sized)) -> Result<Option<VersionId>, Refusal> {
+    let name = header::X_BACKEND_MARTLET_VERSION_ID;
+    if headers.value(name).is_none() {
+        return Ok(None);
+    }
+    let parsed = headers.utf8(name).and_then(|text| VersionId::parse(text).ok());
     parsed
         .map(Some)
         .ok_or_else(|| Refusal::BadRequest(format!("Invalid {name} header")))

@@ -255,6 +255,7 @@ async fn a_page_of_ten_thousand_rows_is_listed_whole() {
             content_type_timestamp: at,
             meta_timestamp: at,
             policy: Default::default(),
+            version: None,
         })
     };
     let rows = (0..10_001).map(row).collect();

@@ -81,6 +81,15 @@ headers! {
     X_BACKEND_MARTLET_LENGTH = "x-backend-martlet-length";
     X_BACKEND_MARTLET_ROWS = "x-backend-martlet-rows";
     X_BACKEND_MARTLET_RECORD = "x-backend-martlet-record";
+    // A write of an object: what it writes is a version. A row: the version that is current.
+    X_BACKEND_MARTLET_VERSIONED = "x-backend-martlet-versioned";
+    X_BACKEND_MARTLET_VERSION_ID = "x-backend-martlet-version-id";
+    // A read is of the pointer, not of the version that it points to.
+    X_BACKEND_MARTLET_POINTER = "x-backend-martlet-pointer";
+
+    // Whether writes of a container make versions, and which version of an object is current (see `version`).
+    VERSIONS_ENABLED = "x-container-sysmeta-versions-enabled";
+    CURRENT_VERSION = "x-object-sysmeta-martlet-version";
 
     // Sysmeta that container listings take in place of the object's own values.
     OVERRIDE_ETAG = "x-object-sysmeta-container-update-override-etag";

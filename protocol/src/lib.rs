@@ -19,3 +19,4 @@ pub mod rows;
 pub mod sync;
 pub mod timestamp;
 pub mod update;
+pub mod version;

@@ -3,6 +3,9 @@
 use crate::query::Query;
 use std::fmt;
 
+/// Sorts after all names that start with the reserved byte: none begins with it and the last code point.
+pub const PAST_RESERVED: &str = "\0\u{10ffff}";
+
 /// Parameters of a container or account listing ("Show container details and list objects" of Swift's API reference).
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct ListingQuery {
@@ -77,6 +80,18 @@ impl ListingQuery {
             path: query.get("path").map(str::to_owned),
             reverse,
         })
+    }
+
+    /// Confines the listing to names that do not start with the reserved byte: everything after the last of those.
+    pub fn skip_reserved(&mut self) {
+        let low_end = if self.reverse {
+            &mut self.end_marker
+        } else {
+            &mut self.marker
+        };
+        if low_end.as_deref().is_none_or(|marker| marker < PAST_RESERVED) {
+            *low_end = Some(PAST_RESERVED.to_owned());
+        }
     }
 
     /// The query that asks another server for the same (limit included).

@@ -202,11 +202,12 @@ impl ObjectMeta {
 /// What a container holds under one policy, or an account under one policy.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct PolicyStat {
-    /// Objects.
+    /// Objects; versions are none.
     pub count: i64,
+    /// Those of versions are among them.
     pub bytes: i64,
-    /// Containers; accounts only.
-    pub containers: i64,
+    /// Of an account: its containers. Of a container: versions of its objects.
+    pub inner: i64,
 }
 
 /// A container, or (with an empty container name) an account.
@@ -229,7 +230,12 @@ impl ContainerRecord {
     /// that took a deletion while a row was still on its way to it would otherwise take the container from all others.
     pub fn is_deleted(&self) -> bool {
         let is_account = self.container.is_empty();
-        self.delete_timestamp > self.put_timestamp && (is_account || self.object_count() == 0)
+        self.delete_timestamp > self.put_timestamp && (is_account || self.is_empty())
+    }
+
+    /// Holds no objects, nor versions of any (or, of an account, no objects in its containers).
+    pub fn is_empty(&self) -> bool {
+        self.object_count() == 0 && (self.container.is_empty() || self.version_count() == 0)
     }
 
     /// Objects over all policies.
@@ -244,7 +250,12 @@ impl ContainerRecord {
 
     /// Containers over all policies, of an account.
     pub fn container_count(&self) -> u64 {
-        self.sum(|stat| stat.containers)
+        self.sum(|stat| stat.inner)
+    }
+
+    /// Versions of objects over all policies, of a container.
+    pub fn version_count(&self) -> u64 {
+        self.sum(|stat| stat.inner)
     }
 
     fn sum(&self, part: impl Fn(&PolicyStat) -> i64) -> u64 {

@@ -2,6 +2,7 @@
 
 use crate::policy::PolicyIndex;
 use crate::timestamp::Timestamp;
+use crate::version::{VersionId, parse_version_name};
 use serde::{Deserialize, Serialize};
 
 /// An object as its container knows it. A deleted row stays as a tombstone until all replicas agree.
@@ -18,9 +19,17 @@ pub struct ObjectRow {
     pub content_type_timestamp: Timestamp,
     pub meta_timestamp: Timestamp,
     pub policy: PolicyIndex,
+    /// The version that is current, of a name that has versions: its bytes are counted by its own row.
+    #[serde(default)]
+    pub version: Option<VersionId>,
 }
 
 impl ObjectRow {
+    /// A version, which listings show only when they are asked for versions.
+    pub fn is_version(&self) -> bool {
+        parse_version_name(&self.name).is_some()
+    }
+
     /// The newest of data, content type and metadata: what a listing shows as `last_modified`.
     pub fn last_modified(&self) -> Timestamp {
         self.timestamp
@@ -31,8 +40,16 @@ impl ObjectRow {
     /// Joins two accounts of one object: data, content type and metadata each from whichever is newer. The result does
     /// not depend on the order of the two. When data of one moment is told both deleted and not, deleted wins.
     pub fn merge(self, other: ObjectRow) -> ObjectRow {
-        fn data_key(row: &ObjectRow) -> (Timestamp, bool, u64, &str, PolicyIndex) {
-            (row.timestamp, row.deleted, row.size, &row.etag, row.policy)
+        type DataKey<'r> = (Timestamp, bool, u64, &'r str, PolicyIndex, Option<VersionId>);
+        fn data_key(row: &ObjectRow) -> DataKey<'_> {
+            (
+                row.timestamp,
+                row.deleted,
+                row.size,
+                &row.etag,
+                row.policy,
+                row.version,
+            )
         }
         let (mut newer, older) = if data_key(&other) > data_key(&self) {
             (other, self)
@@ -117,6 +134,7 @@ mod tests {
             content_type_timestamp: Timestamp::from_secs(type_at),
             meta_timestamp: Timestamp::from_secs(meta_at),
             policy: PolicyIndex(0),
+            version: None,
         }
     }
 

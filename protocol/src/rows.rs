@@ -7,11 +7,12 @@
 use crate::packed::{Reader, number, text, timestamp};
 use crate::policy::PolicyIndex;
 use crate::row::{ContainerRow, ListingEntry, ObjectRow};
+use crate::version::VersionId;
 
 /// The content type of a page.
 pub const CONTENT_TYPE: &str = "application/x-martlet-rows";
 
-const VERSION: u8 = 1;
+const VERSION: u8 = 2;
 const ROW: u8 = 0;
 const SUBDIR: u8 = 1;
 /// Entries are about this long; a guess too low costs a copy.
@@ -70,6 +71,13 @@ impl Packed for ObjectRow {
         timestamp(out, self.content_type_timestamp);
         timestamp(out, self.meta_timestamp);
         number(out, u64::from(self.policy.0));
+        match self.version {
+            None => out.push(0),
+            Some(version) => {
+                out.push(1);
+                timestamp(out, version.moment());
+            }
+        }
     }
 
     fn unpack(from: &mut Reader<'_>) -> Option<Self> {
@@ -83,6 +91,10 @@ impl Packed for ObjectRow {
             content_type_timestamp: from.timestamp()?,
             meta_timestamp: from.timestamp()?,
             policy: policy(from)?,
+            version: match from.byte()? {
+                0 => None,
+                _ => Some(VersionId::at(from.timestamp()?)?),
+            },
         })
     }
 }
@@ -133,6 +145,7 @@ mod tests {
                 content_type_timestamp: at.with_offset(7),
                 meta_timestamp: at.next(),
                 policy: PolicyIndex(1),
+                version: Some(VersionId::of(at)),
             }),
             ListingEntry::Subdir("c/".into()),
         ]
@@ -162,8 +175,8 @@ mod tests {
         for junk in [
             &b""[..],
             b"[]",
-            b"\x01\x02",
-            b"\x01\x01\xff\xff\xff\xff\xff\xff\xff\xff\xff\x7f",
+            b"\x02\x02",
+            b"\x02\x01\xff\xff\xff\xff\xff\xff\xff\xff\xff\x7f",
         ] {
             assert_eq!(unpack::<ObjectRow>(junk), None, "{junk:?}");
         }

@@ -36,7 +36,7 @@ pub use container::{
 pub use device::Device;
 pub use error::{OpenError, StorageError, Unavailable};
 pub use graves::{Buried, Grave, GravesPage, Stray};
-pub use object::{DeleteObject, DeleteOutcome, OpenObject, PostOutcome, PutObject, PutOutcome};
+pub use object::{DeleteObject, DeleteOutcome, OpenObject, PostOutcome, PutObject, PutOutcome, Written};
 pub use outbox::{AccountRow, OutboxId, Owed, OwedRow, RowHere, RowsHere};
 pub use set::DeviceSet;
 pub use syncs::{SyncEntry, SyncState};

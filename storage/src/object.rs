@@ -83,6 +83,62 @@ pub enum DeleteOutcome {
     DeleteAtMismatch,
 }
 
+/// What became of a write that concerns versions, and the rows that are owed for all it changed.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Written<T> {
+    /// Owes no rows beside those of `owed`.
+    pub outcome: T,
+    pub owed: Vec<Owed>,
+}
+
+impl Written<()> {
+    pub(crate) fn nothing() -> Self {
+        Written {
+            outcome: (),
+            owed: Vec::new(),
+        }
+    }
+}
+
+impl From<PutOutcome> for Written<PutOutcome> {
+    fn from(mut outcome: PutOutcome) -> Self {
+        let owed = match &mut outcome {
+            PutOutcome::Stored { outbox } => outbox.take(),
+            PutOutcome::Conflict { .. } | PutOutcome::Exists => None,
+        };
+        Written {
+            outcome,
+            owed: owed.into_iter().collect(),
+        }
+    }
+}
+
+impl From<PostOutcome> for Written<PostOutcome> {
+    fn from(mut outcome: PostOutcome) -> Self {
+        let owed = match &mut outcome {
+            PostOutcome::Stored { outbox, .. } => outbox.take(),
+            PostOutcome::NotFound { .. } | PostOutcome::Conflict { .. } => None,
+        };
+        Written {
+            outcome,
+            owed: owed.into_iter().collect(),
+        }
+    }
+}
+
+impl From<DeleteOutcome> for Written<DeleteOutcome> {
+    fn from(mut outcome: DeleteOutcome) -> Self {
+        let owed = match &mut outcome {
+            DeleteOutcome::Deleted { outbox, .. } | DeleteOutcome::NotFound { outbox, .. } => outbox.take(),
+            DeleteOutcome::Conflict { .. } | DeleteOutcome::DeleteAtMismatch => None,
+        };
+        Written {
+            outcome,
+            owed: owed.into_iter().collect(),
+        }
+    }
+}
+
 /// An object and its body. The body stays readable when the object is overwritten or deleted meanwhile.
 #[derive(Debug)]
 pub struct OpenObject {

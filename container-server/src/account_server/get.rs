@@ -3,7 +3,7 @@
 use super::{AccountServer, Addressed, deleted_mark, headers::describe};
 use crate::errors::Refusal;
 use crate::listing_body;
-use crate::listing_response::{ListingFormat, respond_rows, without_reserved};
+use crate::listing_response::{ListingFormat, respond_rows};
 use crate::request;
 use http::request::Parts;
 use martlet_protocol::header;
@@ -34,7 +34,7 @@ impl AccountServer {
         let whole_rows = is_true(&head.headers, header::X_BACKEND_MARTLET_ROWS);
         // A proxy that merges whole rows hides the cluster's own names itself, where it knows who is asking.
         if !whole_rows && !is_true(&head.headers, header::X_BACKEND_ALLOW_RESERVED_NAMES) {
-            without_reserved(&mut wanted);
+            wanted.skip_reserved();
         }
         let device = self.device(at)?;
         let record = existing(&device, at).await?;

@@ -58,7 +58,7 @@ pub fn describe(record: &ContainerRecord, policies: &Policies, device: &Device) 
             continue;
         };
         let parts = [
-            ("container-count", stat.containers),
+            ("container-count", stat.inner),
             ("object-count", stat.count),
             ("bytes-used", stat.bytes),
         ];

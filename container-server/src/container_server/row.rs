@@ -44,6 +44,7 @@ impl ContainerServer {
                 .unwrap_or(timestamp),
             meta_timestamp: request::optional_timestamp(sent, header::X_META_TIMESTAMP)?.unwrap_or(timestamp),
             policy: request::policy(sent, &self.policies)?.unwrap_or_default(),
+            version: request::optional_version(sent)?,
         })
     }
 
@@ -72,6 +73,7 @@ impl ContainerServer {
             content_type_timestamp: timestamp,
             meta_timestamp: timestamp,
             policy: request::policy(sent, &self.policies)?.unwrap_or_default(),
+            version: None,
         })
     }
 

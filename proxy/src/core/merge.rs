@@ -226,6 +226,7 @@ mod tests {
             content_type_timestamp: Timestamp::from_secs(at),
             meta_timestamp: Timestamp::from_secs(at),
             policy: PolicyIndex(0),
+            version: None,
         }
     }
 

@@ -216,6 +216,7 @@ impl FakeDevice {
             content_type_timestamp: timestamp,
             meta_timestamp: timestamp,
             policy: PolicyIndex(0),
+            version: None,
         };
         let told = headers::text(head, header::X_CONTAINER_DEVICE)
             .unwrap_or("")

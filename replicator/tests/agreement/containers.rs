@@ -17,6 +17,7 @@ pub fn object_row(name: &str, timestamp: Timestamp, size: u64, deleted: bool) ->
         content_type_timestamp: timestamp,
         meta_timestamp: timestamp,
         policy: POLICY,
+        version: None,
     })
 }
 

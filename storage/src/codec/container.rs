@@ -37,7 +37,7 @@ impl StoredContainer {
             out.number(u64::from(policy.0));
             out.signed(stat.count);
             out.signed(stat.bytes);
-            out.signed(stat.containers);
+            out.signed(stat.inner);
         }
         out.raw(&self.rows_digest);
         out.seal(key)
@@ -65,7 +65,7 @@ impl StoredContainer {
             let stat = PolicyStat {
                 count: from.signed()?,
                 bytes: from.signed()?,
-                containers: from.signed()?,
+                inner: from.signed()?,
             };
             record.stats.insert(policy, stat);
         }
@@ -91,7 +91,7 @@ mod tests {
         let stat = PolicyStat {
             count: -1,
             bytes: i64::MAX,
-            containers: 3,
+            inner: 3,
         };
         let stored = StoredContainer {
             record: ContainerRecord {

@@ -96,6 +96,9 @@ pub(crate) fn row(row: &Row) -> Fingerprint {
             fields.text(&row.content_type);
             fields.text(&row.etag);
             fields.number(u64::from(row.policy.0));
+            if let Some(version) = row.version {
+                fields.timestamp(version.moment());
+            }
         }
         Row::Container(row) => {
             fields.text(&row.name);

@@ -31,6 +31,11 @@ pub(crate) fn object(policy: PolicyIndex, hash: PathHash) -> [u8; 18] {
     key
 }
 
+/// What the key of an object and the keys of its versions begin with.
+pub(crate) fn beside(object: &[u8; 18]) -> &[u8] {
+    &object[..10]
+}
+
 pub(crate) fn read_object(key: &[u8]) -> Option<(PolicyIndex, PathHash)> {
     let key: &[u8; 18] = key.try_into().ok()?;
     let (policy, hash) = key.split_first_chunk::<2>()?;

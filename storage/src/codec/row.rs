@@ -4,6 +4,7 @@ use super::container::policy;
 use super::{Damaged, Decoded, Decoder, Encoder};
 use crate::container::Row;
 use martlet_protocol::row::{ContainerRow, ObjectRow};
+use martlet_protocol::version::VersionId;
 
 const VERSION: u8 = 1;
 const OBJECT: u8 = 1;
@@ -11,6 +12,7 @@ const CONTAINER: u8 = 2;
 const DELETED: u8 = 1;
 const OWN_TYPE_TIME: u8 = 2;
 const OWN_META_TIME: u8 = 4;
+const HAS_VERSION: u8 = 8;
 
 /// Bytes of a row key before the name.
 const NAME_AT: usize = 17;
@@ -26,7 +28,8 @@ pub(crate) fn encode(key: &[u8], row: &Row) -> Vec<u8> {
             out.byte(
                 flag(row.deleted, DELETED)
                     | flag(own_type_time, OWN_TYPE_TIME)
-                    | flag(own_meta_time, OWN_META_TIME),
+                    | flag(own_meta_time, OWN_META_TIME)
+                    | flag(row.version.is_some(), HAS_VERSION),
             );
             out.timestamp(row.timestamp);
             if own_type_time {
@@ -39,6 +42,9 @@ pub(crate) fn encode(key: &[u8], row: &Row) -> Vec<u8> {
             out.text(&row.content_type);
             out.etag(&row.etag);
             out.number(u64::from(row.policy.0));
+            if let Some(version) = row.version {
+                out.timestamp(version.moment());
+            }
         }
         Row::Container(row) => {
             out.byte(CONTAINER);
@@ -79,6 +85,10 @@ pub(crate) fn decode(key: &[u8], value: &[u8]) -> Decoded<Row> {
                 content_type: from.text()?,
                 etag: from.etag()?,
                 policy: policy(&mut from)?,
+                version: match flags & HAS_VERSION {
+                    0 => None,
+                    _ => Some(VersionId::at(from.timestamp()?).ok_or(Damaged)?),
+                },
             })
         }
         CONTAINER => Row::Container(ContainerRow {
@@ -117,8 +127,10 @@ mod tests {
             content_type_timestamp: at,
             meta_timestamp: at,
             policy: PolicyIndex(1),
+            version: None,
         };
         let plain = Row::Object(object.clone());
+        object.version = Some(VersionId::of(at));
         object.content_type_timestamp = at.next();
         object.meta_timestamp = at.next().next();
         object.deleted = true;

@@ -113,7 +113,7 @@ impl Batch<'_> {
             return Ok(DeleteContainerOutcome::NotFound);
         };
         // An account may go while its containers are still there: the reaper takes them.
-        if at.space == Space::Containers && old.record.object_count() > 0 {
+        if at.space == Space::Containers && !old.record.is_empty() {
             return Ok(DeleteContainerOutcome::NotEmpty);
         }
         if timestamp <= old.record.put_timestamp {

@@ -20,6 +20,7 @@ pub(crate) mod recount;
 pub(crate) mod rows;
 pub(crate) mod strays;
 pub(crate) mod syncs;
+mod versions;
 
 pub(crate) use committer::run;
 pub(crate) use queue::{CommitQueue, Kind, Slot};

@@ -8,7 +8,7 @@ use crate::codec::object::{Location, StoredObject};
 use crate::container::Space;
 use crate::error::StorageError;
 use crate::index::Family;
-use crate::object::{DeleteObject, DeleteOutcome, PostOutcome, PutObject, PutOutcome};
+use crate::object::{DeleteObject, DeleteOutcome, PostOutcome, PutObject, PutOutcome, Written};
 use crate::outbox::OwedRow;
 use bytes::Bytes;
 use martlet_protocol::hash::PathHash;
@@ -211,6 +211,11 @@ impl Batch<'_> {
             }
             (Some(_), _) => (old.as_ref().map_or(Location::Nowhere, |old| old.location), None),
             (None, _) => (Location::Nowhere, None),
+        };
+        let old = match takes_data && record.current_version().is_some() {
+            // Those that took the write have told the container.
+            true => self.keep(at, old, record.timestamp, &mut |_| None, &mut Written::nothing())?,
+            false => old,
         };
         self.replace_object(at, old, Some(StoredObject { record, location }), body);
         Ok(true)

@@ -153,17 +153,20 @@ pub(super) fn count_row(container: &mut StoredContainer, row: &Row, sign: i64) {
     let add = |to: &mut i64, amount: i64| *to = to.saturating_add(amount.saturating_mul(sign));
     add(&mut stat.count, counts.count);
     add(&mut stat.bytes, counts.bytes);
-    add(&mut stat.containers, counts.containers);
+    add(&mut stat.inner, counts.inner);
 }
 
 fn counts_of(row: &Row) -> (PolicyIndex, PolicyStat) {
     let signed = |number: u64| i64::try_from(number).unwrap_or(i64::MAX);
     match row {
         Row::Object(row) => {
+            let is_version = row.is_version();
+            // A version that is current has two rows: its bytes are counted by its own.
+            let is_pointer = row.version.is_some() && !is_version;
             let counts = PolicyStat {
-                count: 1,
-                bytes: signed(row.size),
-                containers: 0,
+                count: i64::from(!is_version),
+                bytes: if is_pointer { 0 } else { signed(row.size) },
+                inner: i64::from(is_version),
             };
             (row.policy, counts)
         }
@@ -171,7 +174,7 @@ fn counts_of(row: &Row) -> (PolicyIndex, PolicyStat) {
             let counts = PolicyStat {
                 count: signed(row.object_count),
                 bytes: signed(row.bytes_used),
-                containers: 1,
+                inner: 1,
             };
             (row.policy, counts)
         }

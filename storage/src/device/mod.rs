@@ -14,6 +14,7 @@ mod open;
 mod space_guard;
 mod synced;
 mod syncs;
+mod versions;
 
 use crate::body::files::Files;
 use crate::commit::CommitQueue;

@@ -295,7 +295,7 @@ impl Device {
     }
 
     /// A place in the queue, and the body complete and durable.
-    async fn finish_body(
+    pub(super) async fn finish_body(
         &self,
         at: ObjectKey,
         body: BodyWriter,

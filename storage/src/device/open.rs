@@ -159,7 +159,8 @@ fn tidy_bodies(name: &str, index: &Index, files: &Files, damaged: bool) -> Resul
     Ok(())
 }
 
-/// Whether the record that the file's footer speaks of names this file.
+/// Whether the record that the file's footer speaks of names this file, or a version beside it: what was written while
+/// versions were not kept becomes one where it is.
 fn is_named(index: &Index, files: &Files, id: FileId) -> Result<bool, StorageError> {
     let Some(file) = files.open_body(id)? else {
         return Ok(false);
@@ -168,9 +169,26 @@ fn is_named(index: &Index, files: &Files, id: FileId) -> Result<bool, StorageErr
     let Some(footer) = Footer::read(&file)? else {
         return Ok(false);
     };
-    let Some(value) = index.get(Tier::Disk, Family::Objects, &footer.key)? else {
-        return Ok(false);
+    let names_it = |key: &[u8], value: &[u8]| {
+        let stored = StoredObject::decode(key, value);
+        stored.is_ok_and(|stored| matches!(stored.location, Location::File { id: named, .. } if named == id))
     };
-    let stored = StoredObject::decode(&footer.key, &value);
-    Ok(stored.is_ok_and(|stored| matches!(stored.location, Location::File { id: named, .. } if named == id)))
+    if let Some(value) = index.get(Tier::Disk, Family::Objects, &footer.key)?
+        && names_it(&footer.key, &value)
+    {
+        return Ok(true);
+    }
+    let mut is_named = false;
+    let beside = keys::beside(&footer.key);
+    for_each(
+        index,
+        Family::Objects,
+        beside,
+        keys::after(beside).as_deref(),
+        |key, value| {
+            is_named = names_it(key, value);
+            Ok(!is_named)
+        },
+    )?;
+    Ok(is_named)
 }

@@ -5,6 +5,7 @@
 //! both are in the set; once it is acknowledged only the new one is.
 
 use crate::story::{self, POLICY};
+use martlet_protocol::hash::PathHash;
 use martlet_protocol::record::ObjectRecord;
 use martlet_storage::{Device, Row, Space, Version};
 use std::collections::{BTreeMap, BTreeSet};
@@ -16,6 +17,9 @@ use std::sync::{Arc, Mutex};
 pub(crate) type Facts = BTreeMap<String, BTreeSet<String>>;
 
 pub(crate) const NOTHING: &str = "nothing, nothing owed";
+
+/// What the ETag of no bytes looks like as a seed.
+pub(crate) const SEED_OF_NOTHING: u8 = 0x7e;
 
 /// What must be found if the power went now. Clones share it.
 #[derive(Clone)]
@@ -151,16 +155,23 @@ async fn look(
     let mut states = BTreeMap::new();
     let mut sums = Sums::default();
     let mut put_at = BTreeMap::new();
-    for n in story::HASHES {
-        let key = story::object_name(n);
-        let record = device.read_object(POLICY, story::hash(n)).await?;
+    let objects = story::HASHES.map(|n| (story::object_name(n), story::hash(n)));
+    let versions = story::VERSIONS.map(|at| (story::version_key(at), story::version_hash(at)));
+    for (key, hash) in objects.chain(versions) {
+        let record = device.read_object(POLICY, hash).await?;
         let owed = owed.remove(&key);
+        if let Some(id) = record.as_ref().and_then(ObjectRecord::current_version) {
+            let version = device.read_object(POLICY, hash.version(id)).await?;
+            if version.is_none_or(|version| version.is_tombstone()) {
+                wrong.push(format!("{key} points to what is not there: they were one commit"));
+            }
+        }
         let fact = match &record {
             None => with_owed("nothing".into(), owed),
             Some(record) => {
                 sums.add(record);
                 put_at.insert(key.clone(), record.timestamp.secs());
-                let whole = read(device, n).await;
+                let whole = read(device, hash).await;
                 told(record, whole, owed)
             }
         };
@@ -255,8 +266,8 @@ fn told(record: &ObjectRecord, whole: Result<Vec<u8>, String>, owed: Option<u64>
     }
 }
 
-async fn read(device: &Device, n: u8) -> Result<Vec<u8>, String> {
-    let open = device.open_object(POLICY, story::hash(n)).await;
+async fn read(device: &Device, hash: PathHash) -> Result<Vec<u8>, String> {
+    let open = device.open_object(POLICY, hash).await;
     let mut open = open
         .map_err(|error| error.to_string())?
         .ok_or("gone while it was looked at")?;

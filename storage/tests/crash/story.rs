@@ -8,6 +8,7 @@ use martlet_protocol::record::{ObjectData, ObjectMeta, ObjectRecord};
 use martlet_protocol::row::ObjectRow;
 use martlet_protocol::timestamp::Timestamp;
 use martlet_protocol::update::{Update, UpdateOp, UpdateTarget};
+use martlet_protocol::version::{VersionId, parse_version_name, pointer_to};
 use martlet_storage::*;
 use std::collections::BTreeMap;
 use std::future::Future;
@@ -18,6 +19,9 @@ pub(crate) const POLICY: PolicyIndex = PolicyIndex(0);
 /// First bytes of the hashes that are used.
 pub(crate) const HASHES: Range<u8> = 0..24;
 pub(crate) const INLINE_BYTES: u64 = 64 * 1024;
+/// The object that has versions, and the seconds they are of.
+pub(crate) const VERSIONED: u8 = 18;
+pub(crate) const VERSIONS: Range<u64> = 100..105;
 
 /// Lengths of bodies: in the index, in a file of one piece, in a file written in two pieces.
 const SMALL: usize = 3000;
@@ -34,6 +38,7 @@ pub(crate) enum Chapter {
     Rows,
     Here,
     Forgetting,
+    Versions,
     /// Opened and closed on what the others left.
     Quiet,
 }
@@ -47,6 +52,7 @@ impl Chapter {
         Chapter::Rows,
         Chapter::Here,
         Chapter::Forgetting,
+        Chapter::Versions,
         Chapter::Quiet,
     ];
 
@@ -67,6 +73,7 @@ impl Chapter {
                 Chapter::Rows => teller.rows().await,
                 Chapter::Here => teller.here().await,
                 Chapter::Forgetting => teller.forgetting().await,
+                Chapter::Versions => teller.versions().await,
                 Chapter::Quiet => {}
             }
             device.close().await;
@@ -264,6 +271,83 @@ impl Teller<'_> {
         }
     }
 
+    /// An object with its versions: each change of them is one commit, and what had no version gets one.
+    async fn versions(&mut self) {
+        let n = VERSIONED;
+        let data = |at: u64, length: usize| facts::object(at, at, length, n, Some(at));
+        let empty = |at: u64| facts::object(at, at, 0, facts::SEED_OF_NOTHING, Some(at));
+        let own = |at: u64| (object_name(n), empty(at));
+        let version = |at: u64, fact: String| (version_key(at), fact);
+        let gone = |at: u64| facts::tombstone(at, Some(at));
+        self.put(n, 100, FILE).await;
+        let changes = [
+            own(101),
+            version(100, data(100, FILE)),
+            version(101, data(101, PIECES)),
+        ];
+        self.begin(&changes);
+        let writer = filled(&self.device, body(PIECES, n)).await;
+        let put = put_of(n, 101, n, None);
+        let written = self.device.put_version(POLICY, hash(n), put, writer, owed_row);
+        assert_eq!(written.await.unwrap().owed.len(), 3);
+        self.done(&changes);
+
+        self.put(n, 102, SMALL).await;
+        let changes = [
+            (object_name(n), gone(103)),
+            version(102, data(102, SMALL)),
+            version(103, empty(103)),
+        ];
+        self.begin(&changes);
+        let marked = self
+            .device
+            .mark_deleted(POLICY, hash(n), delete_of(n, 103), owed_row);
+        assert_eq!(marked.await.unwrap().owed.len(), 3);
+        self.done(&changes);
+
+        self.put(n, 104, FILE).await;
+        let changes = [own(106), version(104, data(104, FILE))];
+        self.begin(&changes);
+        let current = self
+            .device
+            .read_object(POLICY, version_hash(101))
+            .await
+            .unwrap()
+            .unwrap();
+        let pointer = pointer_to(&current.data.unwrap(), VersionId::of(stamp(101)), None);
+        let put = PutObject {
+            metadata: pointer.metadata,
+            etag: pointer.etag,
+            delete_at: None,
+            ..put_of(n, 106, n, None)
+        };
+        let id = VersionId::of(stamp(101));
+        let pointed = self.device.put_pointer(POLICY, hash(n), id, put, owed_row);
+        assert_eq!(pointed.await.unwrap().owed.len(), 2);
+        self.done(&changes);
+
+        let changes = [(object_name(n), gone(107)), version(101, gone(107))];
+        self.begin(&changes);
+        let deleted = self
+            .device
+            .delete_version(POLICY, hash(n), id, delete_of(n, 107), owed_row);
+        assert_eq!(deleted.await.unwrap().owed.len(), 2);
+        self.done(&changes);
+    }
+
+    fn begin(&self, changes: &[(String, String)]) {
+        for (key, fact) in changes {
+            self.expected.begin(key, fact);
+        }
+    }
+
+    fn done(&mut self, changes: &[(String, String)]) {
+        for (key, fact) in changes {
+            self.expected.done(key, fact);
+        }
+        (self.look)();
+    }
+
     /// The reclaimer's part: tombstones of objects and rows, then a whole container.
     async fn forgetting(&mut self) {
         self.delete(16, 80, None).await;
@@ -351,13 +435,7 @@ impl Teller<'_> {
     async fn delete(&mut self, n: u8, at: u64, owed: Option<u64>) {
         let fact = facts::tombstone(at, owed);
         self.expected.begin(&object_name(n), &fact);
-        let delete = DeleteObject {
-            account: "a".into(),
-            container: "c".into(),
-            object: object_name(n),
-            timestamp: stamp(at),
-            if_delete_at: None,
-        };
+        let delete = delete_of(n, at);
         let update = owed.map(|at| update(Some(object_name(n)), at));
         self.device
             .delete_object(POLICY, hash(n), delete, |_| update.map(OwedRow::from))
@@ -383,7 +461,15 @@ async fn store_owing(
     owed: impl FnOnce(&ObjectRecord) -> Option<OwedRow> + Send + 'static,
 ) {
     let writer = filled(device, body(length, seed)).await;
-    let put = PutObject {
+    let put = put_of(n, at, seed, at.is_multiple_of(2).then_some(500 + at));
+    device
+        .put_object(POLICY, hash(n), put, writer, owed)
+        .await
+        .unwrap();
+}
+
+fn put_of(n: u8, at: u64, seed: u8, delete_at: Option<u64>) -> PutObject {
+    PutObject {
         account: "a".into(),
         container: "c".into(),
         object: object_name(n),
@@ -391,13 +477,28 @@ async fn store_owing(
         etag: etag(seed),
         content_type: "text/plain".into(),
         metadata: vec![],
-        delete_at: at.is_multiple_of(2).then_some(500 + at),
+        delete_at,
         if_none_match_star: false,
+    }
+}
+
+fn delete_of(n: u8, at: u64) -> DeleteObject {
+    DeleteObject {
+        account: "a".into(),
+        container: "c".into(),
+        object: object_name(n),
+        timestamp: stamp(at),
+        if_delete_at: None,
+    }
+}
+
+/// The row of any record, owed at the second of the record.
+fn owed_row(record: &ObjectRecord) -> Option<OwedRow> {
+    let name = match parse_version_name(&record.object) {
+        None => record.object.clone(),
+        Some((_, id)) => version_key(id.moment().secs()),
     };
-    device
-        .put_object(POLICY, hash(n), put, writer, owed)
-        .await
-        .unwrap();
+    Some(update(Some(name), record.timestamp.secs()).into())
 }
 
 async fn filled(device: &Device, bytes: Bytes) -> BodyWriter {
@@ -434,6 +535,7 @@ fn row(name: &str, at: u64, deleted: bool) -> Row {
         content_type_timestamp: stamp(at),
         meta_timestamp: stamp(at),
         policy: POLICY,
+        version: None,
     })
 }
 
@@ -474,6 +576,15 @@ pub(crate) fn object_name(n: u8) -> String {
 
 pub(crate) fn container_name(n: u8) -> String {
     format!("container {n}")
+}
+
+/// What a version of the object that has versions is called here.
+pub(crate) fn version_key(at: u64) -> String {
+    format!("version {at}")
+}
+
+pub(crate) fn version_hash(at: u64) -> PathHash {
+    hash(VERSIONED).version(VersionId::of(stamp(at)))
 }
 
 pub(crate) fn hash(n: u8) -> PathHash {

@@ -7,3 +7,4 @@ mod outbox;
 mod rows;
 mod starts;
 mod support;
+mod versions;

@@ -166,6 +166,7 @@ pub fn row(random: &mut Random, name: String) -> ObjectRow {
         content_type_timestamp: at(secs),
         meta_timestamp: at(secs),
         policy: PolicyIndex(0),
+        version: None,
     }
 }
 
