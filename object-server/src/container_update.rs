@@ -25,7 +25,6 @@ const OVERRIDE_SYSMETA: &str = "x-object-sysmeta-container-update-override-";
 pub(crate) struct Destination {
     account: String,
     container: String,
-    object: String,
     policy: PolicyIndex,
     targets: Vec<UpdateTarget>,
     trans_id: Option<String>,
@@ -76,7 +75,6 @@ impl Destination {
         Ok(Some(Destination {
             account,
             container,
-            object: call.address.object.as_ref().into(),
             policy: call.address.policy,
             targets,
             trans_id: text(map, header::X_TRANS_ID)?.map(str::to_owned),
@@ -86,7 +84,7 @@ impl Destination {
 
     /// The row of what is stored now: all of it, so that rows may come in any order and the container still learns what
     /// is newest.
-    fn update(self, record: &ObjectRecord) -> Update {
+    fn update(&self, record: &ObjectRecord) -> Update {
         let mut row = vec![
             (
                 header::X_BACKEND_MARTLET_SERVER.to_owned(),
@@ -98,8 +96,8 @@ impl Destination {
             ),
             (header::X_TIMESTAMP.to_owned(), record.timestamp.internal()),
         ];
-        if let Some(trans_id) = self.trans_id {
-            row.push((header::X_TRANS_ID.to_owned(), trans_id));
+        if let Some(trans_id) = &self.trans_id {
+            row.push((header::X_TRANS_ID.to_owned(), trans_id.clone()));
         }
         let op = match &record.data {
             Some(data) => {
@@ -111,11 +109,11 @@ impl Destination {
             None => UpdateOp::Delete,
         };
         Update {
-            account: self.account,
-            container: self.container,
-            object: Some(self.object),
+            account: self.account.clone(),
+            container: self.container.clone(),
+            object: Some(record.object.clone()),
             op,
-            targets: self.targets,
+            targets: self.targets.clone(),
             headers: row,
             coalesce: false,
         }
@@ -176,6 +174,9 @@ fn describe(record: &ObjectRecord, data: &ObjectData, row: &mut Vec<(String, Str
             record.meta_timestamp().internal(),
         ));
     }
+    if let Some(version) = data.current_version() {
+        row.push((header::X_BACKEND_MARTLET_VERSION_ID.to_owned(), version.text()));
+    }
     row.push((header::X_SIZE.to_owned(), data.length.to_string()));
     row.push((header::X_CONTENT_TYPE.to_owned(), content_type));
     row.push((header::X_ETAG.to_owned(), data.etag.clone()));
@@ -221,12 +222,12 @@ impl Updates {
         }
     }
 
-    /// What storage calls with the record as it commits it on the device of this name.
+    /// What storage calls with each record as it commits it on the device of this name.
     pub fn compose(
         &self,
         device: &str,
         destination: Option<Destination>,
-    ) -> impl FnOnce(&ObjectRecord) -> Option<OwedRow> + Send + 'static {
+    ) -> impl FnMut(&ObjectRecord) -> Option<OwedRow> + Send + 'static {
         let here = self.here.clone();
         let is_here = |target: &&UpdateTarget| {
             target.device == device
@@ -240,19 +241,31 @@ impl Updates {
             .find(is_here)
             .cloned();
         move |record: &ObjectRecord| {
-            let update = destination?.update(record);
-            let here = here.zip(target);
-            let here = here.and_then(|(here, target)| here.row_here(&update, &target));
+            let update = destination.as_ref()?.update(record);
+            let here = here.as_ref().zip(target.as_ref());
+            let here = here.and_then(|(here, target)| here.row_here(&update, target));
             Some(OwedRow { update, here })
         }
     }
 
-    /// Sends a committed row to all its targets at once and takes what was acknowledged out of the outbox. What is not
+    /// Sends committed rows to all their targets at once and takes what was acknowledged out of the outbox. What is not
     /// acknowledged within the time stays there for the updater.
-    pub async fn deliver(&self, device: &Device, owed: Option<Owed>) {
-        let Some(Owed { id, update }) = owed else {
+    pub async fn deliver(&self, device: &Device, owed: impl IntoIterator<Item = Owed>) {
+        let mut owed = owed.into_iter();
+        // Most writes owe one row, or none.
+        let (Some(first), second) = (owed.next(), owed.next()) else {
             return;
         };
+        match second {
+            None => self.deliver_one(device, first).await,
+            Some(second) => {
+                let all = [first, second].into_iter().chain(owed);
+                join_all(all.map(|owed| self.deliver_one(device, owed))).await;
+            }
+        }
+    }
+
+    async fn deliver_one(&self, device: &Device, Owed { id, update }: Owed) {
         let sends = update.targets.iter().map(|target| self.send(&update, target));
         let acknowledged = join_all(sends).await;
         if acknowledged.iter().all(|acknowledged| *acknowledged) {

@@ -14,41 +14,84 @@ use martlet_protocol::header;
 use martlet_protocol::range::{Resolved, parse_ranges, resolve};
 use martlet_protocol::record::{ObjectData, ObjectRecord};
 use martlet_protocol::timestamp::Timestamp;
+use martlet_protocol::version::VersionId;
 use martlet_service::{Body, Response, headers, respond};
-use martlet_storage::BodyReader;
+use martlet_storage::{BodyReader, OpenObject};
 
 pub(crate) async fn head(call: &Call<'_>) -> Result<Response, Refusal> {
-    let found = call
-        .device
-        .read_object(call.address.policy, call.address.hash)
-        .await;
-    let answer = match found {
-        Ok(Some(record)) => match visible(call, &record)? {
-            Ok(data) => answer_head(call, &record, data)?,
+    let (device, policy, hash) = (&call.device, call.address.policy, call.address.hash);
+    let answer = match device.read_object(policy, hash).await? {
+        Some(record) => match visible(call, &record)? {
+            Ok(data) => match current_version(call, &record) {
+                None => answer_head(call, &record, data)?,
+                Some(id) => match device.read_object(policy, hash.version(id)).await? {
+                    Some(version) => match &version.data {
+                        Some(data) => pointed_to(answer_head(call, &version, data)?, &record, id),
+                        None => missing(Some(version.newest().max(record.newest()))),
+                    },
+                    None => return Err(on_its_way()),
+                },
+            },
             Err(newest) => missing(Some(newest)),
         },
-        Ok(None) => missing(None),
-        Err(error) => return Err(error.into()),
+        None => missing(None),
     };
     Ok(with_synced(call, answer))
 }
 
 pub(crate) async fn get(call: &Call<'_>) -> Result<Response, Refusal> {
-    let found = call
-        .device
-        .open_object_at(call.address.policy, call.address.hash, |record| {
-            first_bytes(call.headers, record)
-        })
-        .await;
-    let answer = match found {
-        Ok(Some(open)) => match visible(call, &open.record)? {
-            Ok(data) => answer_get(call, &open.record, data, open.body).await?,
+    let (device, policy, hash) = (&call.device, call.address.policy, call.address.hash);
+    let first = |record: &ObjectRecord| first_bytes(call.headers, record);
+    let answer = match device.open_object_at(policy, hash, first).await? {
+        Some(OpenObject { record, body }) => match visible(call, &record)? {
+            Ok(data) => match current_version(call, &record) {
+                None => answer_get(call, &record, data, body).await?,
+                Some(id) => match device.open_object_at(policy, hash.version(id), first).await? {
+                    Some(version) => match &version.record.data {
+                        Some(data) => {
+                            let answer = answer_get(call, &version.record, data, version.body).await?;
+                            pointed_to(answer, &record, id)
+                        }
+                        None => missing(Some(version.record.newest().max(record.newest()))),
+                    },
+                    None => return Err(on_its_way()),
+                },
+            },
             Err(newest) => missing(Some(newest)),
         },
-        Ok(None) => missing(None),
-        Err(error) => return Err(error.into()),
+        None => missing(None),
     };
     Ok(with_synced(call, answer))
+}
+
+/// The version that is current, when what stands under the object's name points to one and the caller wants to see it.
+fn current_version(call: &Call<'_>, record: &ObjectRecord) -> Option<VersionId> {
+    let id = record.current_version()?;
+    let wants_pointer = headers::is_true(call.headers, header::X_BACKEND_MARTLET_POINTER);
+    (!wants_pointer).then_some(id)
+}
+
+/// The answer about a version that is current: which one it is, when it became so, and until when it is.
+fn pointed_to(mut answer: Response, pointer: &ObjectRecord, id: VersionId) -> Response {
+    let map = answer.headers_mut();
+    headers::set(map, header::CURRENT_VERSION, &id.text());
+    if let Some(delete_at) = pointer.delete_at() {
+        headers::set(map, header::X_DELETE_AT, &delete_at.to_string());
+    }
+    let version = headers::text(map, header::X_BACKEND_TIMESTAMP);
+    let version = version.and_then(|text| Timestamp::parse(text).ok());
+    if version.is_none_or(|version| version < pointer.newest()) {
+        headers::set(map, header::X_BACKEND_TIMESTAMP, &pointer.newest().internal());
+    }
+    answer
+}
+
+/// 503: what is pointed to is not here yet. Others have it.
+fn on_its_way() -> Refusal {
+    Refusal {
+        cause: Some("the current version has not come here yet".to_owned()),
+        ..Refusal::new(StatusCode::SERVICE_UNAVAILABLE, "")
+    }
 }
 
 /// The data of an object that is there for this caller; `Err` with the moment it went when it is not.

@@ -1,4 +1,5 @@
-//! POST: new metadata over old data. What belongs to the data (sysmeta, the mark of a static large object) stays.
+//! POST: new metadata over old data. What belongs to the data (sysmeta, the mark of a static large object) stays. Of an
+//! object that has versions it is the current one's that changes.
 
 use crate::container_update::Destination;
 use crate::errors::Refusal;
@@ -10,7 +11,7 @@ use martlet_protocol::header;
 use martlet_protocol::record::{ObjectMeta, ObjectRecord};
 use martlet_protocol::timestamp::Timestamp;
 use martlet_service::{Response, headers, respond};
-use martlet_storage::PostOutcome;
+use martlet_storage::{PostOutcome, Written};
 
 pub(crate) async fn post(call: &Call<'_>) -> Result<Response, Refusal> {
     let map = call.headers;
@@ -31,11 +32,10 @@ pub(crate) async fn post(call: &Call<'_>) -> Result<Response, Refusal> {
         return Err(Refusal::not_found(None));
     }
     let commit = async move {
-        match device.post_object(policy, hash, meta, container_row).await? {
-            PostOutcome::Stored { record, outbox } => {
-                updates.deliver(&device, outbox).await;
-                Ok(accepted(&record))
-            }
+        let Written { outcome, owed } = device.post_current(policy, hash, meta, container_row).await?;
+        updates.deliver(&device, owed).await;
+        match outcome {
+            PostOutcome::Stored { record, .. } => Ok(accepted(&record)),
             PostOutcome::NotFound { tombstone } => Err(Refusal::not_found(tombstone)),
             PostOutcome::Conflict { existing } => Err(Refusal::conflict(existing)),
         }

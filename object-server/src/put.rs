@@ -18,10 +18,12 @@ use crate::run_to_end::RunToEnd;
 use crate::server::Call;
 use http::{HeaderMap, StatusCode};
 use martlet_protocol::conditions::{Conditions, Verdict};
+use martlet_protocol::header;
 use martlet_protocol::record::Metadata;
 use martlet_protocol::timestamp::Timestamp;
+use martlet_protocol::version::VersionId;
 use martlet_service::{Body, Response, headers, respond};
-use martlet_storage::{BodyWriter, PutObject, PutOutcome};
+use martlet_storage::{BodyWriter, PutObject, PutOutcome, Written};
 
 /// What the headers ask for.
 struct Intent {
@@ -37,6 +39,18 @@ struct Intent {
     /// `If-None-Match`, the one condition Swift knows for a PUT.
     conditions: Conditions,
     container: Option<Destination>,
+    makes: Makes,
+}
+
+/// What a PUT makes.
+#[derive(Clone, Copy)]
+enum Makes {
+    /// The object itself: whatever was under its name is replaced.
+    Object,
+    /// A version, which becomes the current one.
+    Version,
+    /// This version the current one again.
+    Pointer(VersionId),
 }
 
 pub(crate) async fn put(call: &Call<'_>, body: Body) -> Result<Response, Refusal> {
@@ -69,10 +83,12 @@ impl Intent {
         let Some(content_type) = text(map, "content-type")? else {
             return Err(Refusal::bad_request("No content type"));
         };
+        let metadata = call.server.kept.of_put(map)?;
         Ok(Intent {
+            makes: Makes::parse(map, &metadata, length)?,
             timestamp,
             content_type: content_type.to_owned(),
-            metadata: call.server.kept.of_put(map)?,
+            metadata,
             delete_at: request::put_delete_at(map, timestamp)?,
             length,
             etag_source: EtagSource::parse(map)?,
@@ -100,6 +116,25 @@ impl Intent {
                 Err(Refusal::new(StatusCode::UNPROCESSABLE_ENTITY, ""))
             }
             _ => Ok(()),
+        }
+    }
+}
+
+impl Makes {
+    fn parse(map: &HeaderMap, metadata: &Metadata, length: Option<u64>) -> Result<Self, Refusal> {
+        if headers::is_true(map, header::X_BACKEND_MARTLET_VERSIONED) {
+            return Ok(Makes::Version);
+        }
+        let mut named = metadata
+            .iter()
+            .filter(|(name, _)| name == header::CURRENT_VERSION);
+        match named.next() {
+            None => Ok(Makes::Object),
+            Some((_, id)) if length == Some(0) => match VersionId::parse(id) {
+                Ok(id) => Ok(Makes::Pointer(id)),
+                Err(_) => Err(Refusal::bad_request("Invalid version id")),
+            },
+            Some(_) => Err(Refusal::bad_request("A pointer to a version has no body")),
         }
     }
 }
@@ -159,7 +194,9 @@ async fn refuse_early(call: &Call<'_>, intent: &Intent) -> Result<(), Refusal> {
     {
         return Err(Refusal::precondition_failed(""));
     }
-    match record.timestamp >= intent.timestamp {
+    // A late version is kept all the same.
+    let is_version = matches!(intent.makes, Makes::Version);
+    match record.timestamp >= intent.timestamp && !is_version {
         true => Err(Refusal::conflict(record.timestamp)),
         false => Ok(()),
     }
@@ -187,15 +224,27 @@ async fn commit(
     let (device, policy, hash) = (call.device.clone(), address.policy, address.hash);
     let updates = call.server.updates.clone();
     let container_row = updates.compose(&address.device, intent.container);
+    let makes = intent.makes;
     let commit = async move {
-        match device
-            .put_object(policy, hash, object, writer, container_row)
-            .await?
-        {
-            PutOutcome::Stored { outbox } => {
-                updates.deliver(&device, outbox).await;
-                Ok(())
+        let Written { outcome, owed } = match makes {
+            Makes::Object => device
+                .put_object(policy, hash, object, writer, container_row)
+                .await?
+                .into(),
+            Makes::Version => {
+                device
+                    .put_version(policy, hash, object, writer, container_row)
+                    .await?
             }
+            Makes::Pointer(id) => {
+                device
+                    .put_pointer(policy, hash, id, object, container_row)
+                    .await?
+            }
+        };
+        updates.deliver(&device, owed).await;
+        match outcome {
+            PutOutcome::Stored { .. } => Ok(()),
             PutOutcome::Conflict { existing } => Err(Refusal::conflict(existing)),
             PutOutcome::Exists => Err(Refusal::precondition_failed("")),
         }

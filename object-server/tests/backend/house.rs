@@ -4,8 +4,8 @@ use bytes::Bytes;
 use http::{HeaderMap, HeaderName, HeaderValue, Method, StatusCode};
 use martlet_node_client::{NodeClient, NodeClientConfig};
 use martlet_object_server::{ObjectServer, ObjectServerConfig};
-use martlet_protocol::hash::HashSalt;
-use martlet_protocol::policy::Policies;
+use martlet_protocol::hash::{HashSalt, PathHash};
+use martlet_protocol::policy::{Policies, PolicyIndex};
 use martlet_protocol::timestamp::Timestamp;
 use martlet_protocol::update::Update;
 use martlet_service::{Body, BodyError, BoxFuture, Clock, Handler, Request, Response, headers, respond};
@@ -116,6 +116,15 @@ impl House {
             clock,
             directory,
         }
+    }
+
+    /// The hash of an object in the container of these tests.
+    pub fn hash(&self, object: &str) -> PathHash {
+        salt().hash("a", Some("c"), Some(object))
+    }
+
+    pub fn policy(&self) -> PolicyIndex {
+        PolicyIndex(0)
     }
 
     pub async fn outbox(&self) -> Vec<Update> {

@@ -7,4 +7,5 @@ mod house;
 mod moments;
 mod reading;
 mod refusals;
+mod versions;
 mod wire;

@@ -11,4 +11,5 @@ mod owed_rows;
 mod progress;
 mod pulls;
 mod reclaiming;
+mod versions;
 mod workers;
