@@ -1,14 +1,11 @@
 //! CreateMultipartUpload.
 
-use super::session::{
-    ALGORITHM, KIND, longest_key, new_id, parts_container, session_name, sessions_container,
-};
+use super::session::{ALGORITHM, KIND, new_id, parts_container, session_name, sessions_container};
 use crate::errors::{Code, S3Result};
 use crate::metadata;
 use crate::ops::put::wanted_algorithm;
 use crate::ops::{Call, acl, document};
 use crate::swift::status_error;
-use crate::target::check_key;
 use crate::xml::write::Xml;
 use http::{HeaderMap, Method, StatusCode};
 use martlet_service::Response;
@@ -16,7 +13,6 @@ use martlet_service::headers::{set, text};
 
 pub(crate) async fn create(mut call: Call) -> S3Result<Response> {
     metadata::refuse_unsupported(&call.headers)?;
-    check_key(&call.key, longest_key(call.config().max_key_bytes))?;
     let checksum = wanted_algorithm(&call.headers)?;
     let mut headers = metadata::to_swift(&call.headers, call.odd.as_ref())?;
     if let Some((algorithm, kind)) = checksum {
