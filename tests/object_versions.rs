@@ -88,6 +88,9 @@ async fn every_write_is_a_version() {
         ("one", one.as_str())
     );
 
+    // It is no link that could be looked at, or copied, for itself.
+    assert_eq!(text(&user, "/box/note?symlink=get").await, "second");
+
     // Listings show what the versions are, and nowhere where they are kept.
     let listed = rows(&user, "/box?format=json").await;
     assert_eq!(listed.len(), 1);
@@ -131,6 +134,17 @@ async fn every_write_is_a_version() {
     for path in ["/box/note", &format!("/box/note?version-id={two}")] {
         let answer = user.call("HEAD", path, &[], "").await;
         assert_eq!(answer.header("x-object-meta-colour"), "red", "{path}");
+    }
+
+    // It is the object that expires.
+    let expiring = [("x-delete-after", "3000")];
+    assert_eq!(status(&user, "POST", "/box/note", &expiring, "").await, 202);
+    for (path, expires) in [
+        ("/box/note", true),
+        (&format!("/box/note?version-id={two}"), false),
+    ] {
+        let answer = user.call("HEAD", path, &[], "").await;
+        assert_eq!(!answer.header("x-delete-at").is_empty(), expires, "{path}");
     }
 
     // A deletion leaves a mark; an old version can be current again.
@@ -304,13 +318,14 @@ async fn only_what_can_be_asked_is_done() {
     let legacy = [("x-versions-location", "plain")];
     assert_eq!(status(&user, "PUT", "/old", &legacy, "").await, 201);
     assert_eq!(status(&user, "POST", "/old", &ENABLED, "").await, 400);
-    // The hidden container cannot be named.
-    let hidden = "/%00versions%00box";
-    assert_eq!(get(&user, hidden).await.status, 412);
+    // Nobody can say where a version is kept.
+    let kept = format!("/box/%00note%00{one}");
+    assert_eq!(get(&user, &kept).await.status, 412);
+    assert_eq!(get(&user, "/box?format=json&prefix=%00").await.text(), "[]");
     assert_eq!(status(&user, "POST", "/missing", &ENABLED, "").await, 404);
     assert_eq!(
-        status(&user, "PUT", &format!("/{}", "c".repeat(250)), &ENABLED, "").await,
-        400
+        status(&user, "PUT", &format!("/{}", "c".repeat(256)), &ENABLED, "").await,
+        201
     );
 
     // Who may write here may make versions, and sees no old ones; who may not leaves no trace.
@@ -352,10 +367,13 @@ async fn links_grant_no_more_than_their_makers_have() {
     ];
     assert_eq!(status(&user, "PUT", "/box/link", &target, "").await, 201);
     assert_eq!(get(&user, "/box/link").await.status, 403);
-    // A copy of the link that a versioned object is, turned elsewhere.
+    // A copy of a version that is a link, turned elsewhere.
+    let own = [("x-symlink-target", "box/note")];
+    assert_eq!(status(&user, "PUT", "/box/own", &own, "").await, 201);
+    assert_eq!(text(&user, "/box/own").await, "mine");
     let mut turned = vec![("destination", "box/turned")];
     turned.extend_from_slice(&target);
-    let path = "/box/note?symlink=get";
+    let path = "/box/own?symlink=get";
     assert_eq!(status(&user, "COPY", path, &turned, "").await, 201);
     assert_eq!(get(&user, "/box/turned").await.status, 403);
     turned[0] = ("destination", "plain/turned");

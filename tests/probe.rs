@@ -109,6 +109,76 @@ async fn an_object_written_while_a_primary_was_away_goes_home() {
     story.assert_listing("box", "").await;
 }
 
+async fn versions(story: &Story) -> Vec<serde_json::Value> {
+    let listed = story.user.call("GET", "/box?versions&format=json", &[], "").await;
+    serde_json::from_slice(&listed.body).expect("a listing")
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn versions_made_while_nodes_were_away_are_everywhere() {
+    let mut story = Story::begin().await;
+    // What was there before versions were, small and large.
+    let bodies = [("small", vec![b's'; 10]), ("large", vec![b'l'; 200_000])];
+    for (object, body) in &bodies {
+        story.put(&format!("/box/{object}"), body.clone()).await;
+    }
+    let enabled = [("x-versions-enabled", "true")];
+    assert_eq!(story.user.call("POST", "/box", &enabled, "").await.status, 204);
+    let mut written: Vec<(String, Vec<u8>)> = Vec::new();
+    for (object, first) in bodies {
+        let primaries = story.objects().primaries(ACCOUNT, "box", object);
+        let path = format!("/box/{object}");
+        // Each write misses another replica of the object; the first one moves what had no version.
+        for (turn, away) in primaries.iter().enumerate() {
+            story.cluster.kill_node(*away);
+            let mut body = first.clone();
+            body[0] = b'1' + turn as u8;
+            let answer = story.user.call("PUT", &path, &[], body.clone()).await;
+            assert_eq!(answer.status, 201);
+            let id = answer.header("x-object-version-id").to_owned();
+            assert_eq!(story.user.call("GET", &path, &[], "").await.body, body);
+            written.push((format!("{path}?version-id={id}"), body));
+            story.bring_back(*away);
+        }
+    }
+    story.heal();
+    assert_eq!(versions(&story).await.len(), 8);
+    // Whichever node is away, every version is read.
+    for away in 1..=NODES {
+        story.cluster.kill_node(away);
+        for (path, body) in &written {
+            let answer = story.user.call("GET", path, &[], "").await;
+            assert!(
+                answer.status == 200 && answer.body == *body,
+                "{path} without {away}"
+            );
+        }
+        story.bring_back(away);
+    }
+    story.heal();
+    for (path, _) in &written {
+        assert_eq!(
+            story.user.call("DELETE", path, &[], "").await.status,
+            204,
+            "{path}"
+        );
+    }
+    story.assert_listing("box", "").await;
+    for row in versions(&story).await {
+        let (name, id) = (row["name"].as_str().unwrap(), row["version_id"].as_str().unwrap());
+        let path = format!("/box/{name}?version-id={id}");
+        let length = if name == "small" { 10 } else { 200_000 };
+        let kept = story.user.call("GET", &path, &[], "").await.body;
+        assert_eq!((kept.len(), kept[0]), (length, name.as_bytes()[0]), "{path}");
+        assert_eq!(
+            story.user.call("DELETE", &path, &[], "").await.status,
+            204,
+            "{path}"
+        );
+    }
+    assert_eq!(story.user.call("DELETE", "/box", &[], "").await.status, 204);
+}
+
 #[tokio::test(flavor = "multi_thread")]
 async fn a_row_reaches_a_container_server_that_was_away() {
     let mut story = Story::begin().await;

@@ -89,7 +89,7 @@ pub static PIPELINE: &[Step] = &[
     // A static manifest may hold segments that are dynamic manifests, not the other way round.
     step!("slo", steps::slo::run),
     step!("dlo", steps::dlo::run),
-    // Below large objects, whose manifests have versions as any object; above links, which are how a version is current.
+    // Below large objects, whose manifests have versions as any object; above links, which have versions as any object too.
     step!("versioned_writes", steps::versioned_writes::run),
     // Looks for a container where the large-object steps would look for it, just before it is judged.
     step!("s3_segments", steps::s3_segments::run, when steps::s3_segments::concerns),

@@ -3,6 +3,7 @@
 use super::info::AccountInfo;
 use http::Method;
 use martlet_protocol::name::Target;
+use martlet_protocol::version::version_in;
 use martlet_service::Response;
 
 /// What a request needs to be allowed.
@@ -23,13 +24,14 @@ pub struct Need<'a> {
 
 impl Need<'_> {
     /// The container ACL that may allow this request: read for GET and HEAD, write for changes of objects. Changes of
-    /// containers, and everything about accounts, are for the account's own people.
+    /// containers, versions that are named, and everything about accounts are for the account's own people.
     pub fn acl(&self) -> Option<&str> {
         let reads = *self.method == Method::GET || *self.method == Method::HEAD;
         match self.target {
             Target::Account(_) => None,
             Target::Container(_) if reads => self.container_read_acl,
             Target::Container(_) => None,
+            Target::Object(path) if version_in(&path.container, &path.object).is_some() => None,
             Target::Object(_) if reads => self.container_read_acl,
             Target::Object(_) => self.container_write_acl,
         }

@@ -16,6 +16,7 @@ use http::header::{HeaderMap, HeaderValue};
 use http::request::Parts;
 use http::{Method, StatusCode};
 use martlet_protocol::header;
+use martlet_protocol::listing::ListingQuery;
 use martlet_protocol::name::{AccountName, ContainerPath, Target};
 use martlet_protocol::policy::PolicyIndex;
 use martlet_protocol::timestamp::Timestamp;
@@ -197,7 +198,10 @@ async fn read(
     if account.existence == Existence::Deleted {
         return account_answer(account.existence).map(|()| answer::not_found());
     }
-    let query = listing::parse_query(request, core.limits.container_listing_limit)?;
+    let mut query = listing::parse_query(request, core.limits.container_listing_limit)?;
+    if !lists_reserved(request, path, &query) {
+        query.skip_reserved();
+    }
     let placement = place(core, path).ok_or_else(answer::unavailable)?;
     let mut inner = backend::common_headers(
         Which::Container,
@@ -216,6 +220,15 @@ async fn read(
         shown,
         &listing::ObjectLines(listed.entries),
     ))
+}
+
+/// Whether a listing may show the cluster's own names: in a container of its own, or where the inside asks for names that
+/// begin so (versions of objects).
+fn lists_reserved(request: &Parts, path: &ContainerPath, query: &ListingQuery) -> bool {
+    let begins = |name: &str| name.starts_with('\0');
+    let asks = query.prefix.as_deref().is_some_and(begins)
+        && headers::is_true(&request.headers, header::X_BACKEND_ALLOW_RESERVED_NAMES);
+    asks || begins(&path.container)
 }
 
 /// The headers of something that is there; else the answer that says so.

@@ -41,7 +41,11 @@ async fn delete(
     );
     let now = checks::moment(&request.headers, &core.clock)?;
     headers::set(&mut common, header::X_TIMESTAMP, &now.internal());
-    for name in [header::X_IF_DELETE_AT, header::X_BACKEND_ALLOW_RESERVED_NAMES] {
+    for name in [
+        header::X_IF_DELETE_AT,
+        header::X_BACKEND_ALLOW_RESERVED_NAMES,
+        header::X_BACKEND_MARTLET_VERSIONED,
+    ] {
         if let Some(value) = request.headers.get(name) {
             backend::put(&mut common, name, value.clone());
         }

@@ -25,7 +25,7 @@ use std::sync::Arc;
 const GATHERED_BYTES: u64 = 64 << 10;
 
 /// Request headers that the object server acts on.
-const PASSED: [&str; 9] = [
+const PASSED: [&str; 10] = [
     "range",
     "if-match",
     "if-none-match",
@@ -35,6 +35,7 @@ const PASSED: [&str; 9] = [
     "x-backend-ignore-range-if-metadata-present",
     header::X_BACKEND_OPEN_EXPIRED,
     header::X_BACKEND_ALLOW_RESERVED_NAMES,
+    header::X_BACKEND_MARTLET_POINTER,
 ];
 /// Those of them that depend on what the client wants of the body; probes go without, and so do requests for the rest of
 /// a body, which must be a range of it whatever it is.

@@ -224,12 +224,15 @@ impl Serialize for ObjectLine<'_> {
             ListingEntry::Row(row) => row,
         };
         let (content_type, bytes) = shown_type_and_bytes(&row.content_type, row.size);
-        let mut line = serializer.serialize_map(Some(5))?;
+        let mut line = serializer.serialize_map(None)?;
         line.serialize_entry("bytes", &bytes)?;
         line.serialize_entry("hash", &row.etag)?;
         line.serialize_entry("name", &row.name)?;
         line.serialize_entry("content_type", &content_type)?;
         line.serialize_entry("last_modified", &row.last_modified().isoformat())?;
+        if let Some(version) = row.version {
+            line.serialize_entry("version_id", &version.text())?;
+        }
         line.end()
     }
 }

@@ -138,6 +138,10 @@ async fn put(
         backend::put(&mut common, header::X_DELETE_AT, HeaderValue::from(at));
     }
     checks::metadata(&request.headers, Kind::Object, &core.limits)?;
+    let versioned = request.headers.get(header::X_BACKEND_MARTLET_VERSIONED);
+    if let Some(value) = versioned {
+        backend::put(&mut common, header::X_BACKEND_MARTLET_VERSIONED, value.clone());
+    }
     if only_if_absent {
         common.insert(http::header::IF_NONE_MATCH, HeaderValue::from_static("*"));
     }

@@ -5,9 +5,8 @@
 
 use super::answer;
 use super::dispatch::Judge;
-use super::versioned_writes::bytes_of_versions;
 use crate::Edge;
-use crate::context::{Origin, target};
+use crate::context::target;
 use crate::core::ContainerInfo;
 use crate::pipeline::Next;
 use http::header::{CONTENT_LENGTH, HeaderMap};
@@ -38,13 +37,7 @@ pub async fn run(request: Request, next: Next) -> Response {
         }
         Target::Object(path) if *request.method() == Method::PUT => {
             let info = next.edge().core.container_info(&path.container_path()).await;
-            let mut length = announced_length(&request);
-            if info.metadata.contains_key("quota-bytes") {
-                // Versions count as the container's own bytes.
-                let origin = Origin::of(&request);
-                let kept = bytes_of_versions(&next, &origin, &path.container_path(), &info).await;
-                length = length.saturating_add(kept);
-            }
+            let length = announced_length(&request);
             if info.exists() && exceeds(&info, length) {
                 // Who may not upload at all hears that, and nothing of the container.
                 let verdict = Judge::of(&request, &next, path).verdict().await;

@@ -101,7 +101,7 @@ pub async fn run(mut request: Request, next: Next) -> Response {
             return answer::words(StatusCode::BAD_REQUEST, problem);
         }
         let info = edge.core.container_info(&container).await;
-        if info.sysmeta.contains_key("versions-container") {
+        if info.sysmeta.contains_key("versions-enabled") {
             return answer::words(
                 StatusCode::BAD_REQUEST,
                 "Cannot configure container sync on a container with object versioning configured.",

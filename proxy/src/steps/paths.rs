@@ -7,6 +7,7 @@ use http::header::{CONTENT_TYPE, HeaderName, HeaderValue};
 use http::{Method, StatusCode, Uri};
 use martlet_protocol::header;
 use martlet_protocol::limits::Limits;
+use martlet_protocol::listing::PAST_RESERVED;
 use martlet_protocol::name::{AccountName, ContainerName, NameError, ObjectName, ObjectPath, Target};
 use martlet_protocol::name::{ContainerPath, MAX_ACCOUNT_BYTES, MAX_CONTAINER_BYTES};
 use martlet_protocol::percent;
@@ -16,8 +17,6 @@ use std::sync::Arc;
 
 /// Everything about reserved names: they begin with this, and only the inside may say them.
 pub const RESERVED: char = '\0';
-/// Sorts after every reserved name and before every other.
-const PAST_RESERVED: &str = "\0\u{10ffff}";
 
 pub async fn run(mut request: Request, next: Next) -> Response {
     let edge = next.edge();

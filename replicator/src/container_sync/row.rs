@@ -82,7 +82,7 @@ impl RowSync<'_> {
         let map = source.headers();
         let is_upload = map.contains_key("x-object-sysmeta-martlet-multipart");
         // What it stands for lies in containers that no client can name.
-        if is_upload || map.contains_key("x-object-sysmeta-versions-symlink") {
+        if is_upload {
             tracing::info!(
                 account = self.container.account,
                 container = self.container.container,

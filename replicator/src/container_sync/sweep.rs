@@ -7,6 +7,7 @@ use crate::sweep::Tally;
 use futures_util::stream::{self, StreamExt};
 use martlet_node_client::Node;
 use martlet_protocol::hash::PathHash;
+use martlet_protocol::header;
 use martlet_protocol::record::ContainerRecord;
 use martlet_protocol::sync::Realms;
 use martlet_ring::RingSet;
@@ -125,7 +126,7 @@ impl Sweep<'_> {
         let (account, container) = (&record.account, &record.container);
         let has_versions = |record: &ContainerRecord| {
             let mut live = record.live_metadata();
-            live.any(|(name, _)| name == "x-container-sysmeta-versions-container")
+            live.any(|(name, _)| name == header::VERSIONS_ENABLED)
         };
         if has_versions(&record) {
             tracing::warn!(account, container, "a container with versions is not mirrored");

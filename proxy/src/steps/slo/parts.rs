@@ -7,12 +7,12 @@ use super::get::read;
 use crate::Edge;
 use crate::context::{Origin, target};
 use crate::pipeline::Next;
-use crate::steps::versioned_writes::{archived_object, kept_version, parent_container};
+use crate::steps::versioned_writes::archived_object;
 use futures_util::{StreamExt, stream};
+use http::header::{HeaderName, HeaderValue};
 use http::{Method, StatusCode};
 use martlet_protocol::header;
 use martlet_protocol::name::{ContainerName, ContainerPath, ObjectName, ObjectPath, Target};
-use martlet_protocol::timestamp::Timestamp;
 use martlet_service::{Request, Response, headers};
 
 /// The name of this step.
@@ -21,7 +21,7 @@ pub const STEP: &str = "upload-parts";
 /// What the names of the containers begin with that hold the parts of a bucket's uploads.
 const PARTS: &str = "\0mpu\0";
 
-/// Marks a PUT or DELETE of something that was copied before: the parts belong to the copy now.
+/// Marks a PUT or DELETE of something that stays as a version, or was copied before: its parts belong to that now.
 #[derive(Clone, Copy, Debug)]
 pub struct KeepsParts;
 
@@ -45,13 +45,11 @@ pub async fn run(request: Request, next: Next) -> Response {
 async fn replacing(request: Request, next: Next, path: ObjectPath) -> Response {
     let origin = Origin::of(&request).privileged();
     let keeps = request.extensions().get::<KeepsParts>().is_some();
-    // Every version has a name of its own: a PUT there replaces nothing.
-    let is_new = *request.method() == Method::PUT && parent_container(&path.container).is_some();
     let own = headers::text(request.headers(), MULTIPART).map(str::to_owned);
     if own.is_some() {
         next.edge().without_parts.invalidate(&bucket_key(&path)).await;
     }
-    let parts = if !keeps && !is_new && may_have_parts(&next, &path).await {
+    let parts = if !keeps && may_have_parts(&next, &path).await {
         parts_of(&next, &origin, &path, own).await
     } else {
         None
@@ -79,18 +77,13 @@ async fn replacing(request: Request, next: Next, path: ObjectPath) -> Response {
     response
 }
 
-/// The bucket that an object, or a version of it, is in.
-fn bucket(path: &ObjectPath) -> &str {
-    parent_container(&path.container).unwrap_or(&path.container)
-}
-
 fn bucket_key(path: &ObjectPath) -> String {
-    format!("{}/{}", path.account, bucket(path))
+    format!("{}/{}", path.account, path.container)
 }
 
 /// The container that holds the parts of a bucket's uploads.
 fn parts_container(path: &ObjectPath) -> Option<ContainerPath> {
-    let container = ContainerName::new(format!("{PARTS}{}", bucket(path))).ok()?;
+    let container = ContainerName::new(format!("{PARTS}{}", path.container)).ok()?;
     Some(ContainerPath {
         account: path.account.clone(),
         container,
@@ -109,7 +102,7 @@ async fn may_have_parts(next: &Next, path: &ObjectPath) -> bool {
         // Archives hold what was uploaded to other buckets.
         return true;
     }
-    if bucket(path).starts_with('\0') || edge.without_parts.get(&key).await.is_some() {
+    if path.container.starts_with('\0') || edge.without_parts.get(&key).await.is_some() {
         return false;
     }
     let exists = edge.core.container_info(&container).await.exists();
@@ -126,22 +119,19 @@ async fn parts_of(
     path: &ObjectPath,
     own: Option<String>,
 ) -> Option<Vec<ObjectPath>> {
-    let ask = |method| origin.request(method, Target::Object(path.clone()), "");
+    let ask = |method| {
+        let mut request = origin.request(method, Target::Object(path.clone()), "");
+        // A version that is current stays when another becomes so: its parts go with itself.
+        let name = HeaderName::from_static(header::X_BACKEND_MARTLET_POINTER);
+        request
+            .headers_mut()
+            .insert(name, HeaderValue::from_static("true"));
+        request
+    };
     let head = next.clone().run(ask(Method::HEAD)).await;
     let stored = headers::text(head.headers(), MULTIPART)?;
     if own.as_deref() == Some(stored) {
         return None;
-    }
-    let moment =
-        headers::text(head.headers(), header::X_TIMESTAMP).and_then(|text| Timestamp::parse(text).ok());
-    if let Some(version) = moment.and_then(|moment| kept_version(path, moment)) {
-        // A write may have kept it as a version and failed to replace it.
-        let request = origin.request(Method::HEAD, Target::Object(version), "");
-        let kept = next.clone().run(request).await;
-        let is_gone = kept.status() == StatusCode::NOT_FOUND;
-        if !is_gone && headers::text(kept.headers(), MULTIPART).is_none_or(|kept| kept == stored) {
-            return None;
-        }
     }
     let manifest = next.clone().run(ask(Method::GET)).await;
     if !manifest.status().is_success() {

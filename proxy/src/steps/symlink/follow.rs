@@ -4,7 +4,6 @@ use super::link::{Link, bare_etag};
 use crate::context::{self, PreAuthorized};
 use crate::pipeline::Next;
 use crate::steps::answer;
-use crate::steps::paths::allow_reserved_names;
 use http::StatusCode;
 use http::header::{CONTENT_LOCATION, ETAG};
 use http::request::Parts;
@@ -66,7 +65,7 @@ impl Follow {
                 );
                 return Err(Box::new(answer::words(StatusCode::CONFLICT, words)));
             }
-            self.followed += usize::from(!link.extends_loop);
+            self.followed += 1;
             let Some(path) = link.path(&self.account) else {
                 tracing::error!(target = link.target, "a link names no object");
                 return Err(Box::new(answer::status(StatusCode::NOT_FOUND)));
@@ -74,7 +73,7 @@ impl Follow {
             self.last_target = Some(link.location(&self.account));
             self.account = path.account.clone();
             self.promised_etag = link.etag;
-            let onwards = towards(asked.clone(), Target::Object(path), link.allows_reserved);
+            let onwards = towards(asked.clone(), Target::Object(path));
             response = self.ask(onwards).await;
         }
         if let (Some(promised), Some(found)) = (&self.promised_etag, own_etag(&response))
@@ -112,25 +111,22 @@ fn own_etag(response: &Response) -> Option<String> {
     headers::text(response.headers(), ETAG.as_str()).map(|etag| bare_etag(etag).to_owned())
 }
 
-/// The same request for another object. Where a step's own link leads, the cluster may go; where a client's leads, only
-/// the client, even when a step asked for the link in the cluster's name: anyone can make a link to anything.
-fn towards(parts: Parts, target: Target, allows_reserved: bool) -> Parts {
+/// The same request for another object. Where a client's link leads only the client may go, even when a step asked for
+/// the link in the cluster's name: anyone can make a link to anything.
+fn towards(parts: Parts, target: Target) -> Parts {
     let mut request = Request::from_parts(parts, Body::empty());
     context::retarget(&mut request, target, "");
-    if allows_reserved {
-        allow_reserved_names(&mut request);
-        request.extensions_mut().insert(PreAuthorized);
-    } else if request.extensions_mut().remove::<PreAuthorized>().is_some() {
-        request
-            .headers_mut()
-            .remove(header::X_BACKEND_ALLOW_RESERVED_NAMES);
-    }
+    request.extensions_mut().remove::<PreAuthorized>();
+    request
+        .headers_mut()
+        .remove(header::X_BACKEND_ALLOW_RESERVED_NAMES);
     request.into_parts().0
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::steps::paths::allow_reserved_names;
 
     #[test]
     fn a_clients_link_is_followed_with_the_clients_rights_only() {
@@ -138,18 +134,11 @@ mod tests {
         allow_reserved_names(&mut request);
         request.extensions_mut().insert(PreAuthorized);
         let privileged = request.into_parts().0;
-        let target = || Target::parse("a/c/o").unwrap();
-        let onwards = towards(privileged.clone(), target(), false);
-        assert!(onwards.extensions.get::<PreAuthorized>().is_none());
-        assert!(!context::allows_reserved_names(&onwards.headers));
-        let onwards = towards(privileged, target(), true);
-        assert!(onwards.extensions.get::<PreAuthorized>().is_some());
-        let plain = Request::new(Body::empty()).into_parts().0;
-        let onwards = towards(plain.clone(), target(), true);
-        assert!(onwards.extensions.get::<PreAuthorized>().is_some());
-        assert!(context::allows_reserved_names(&onwards.headers));
-        let onwards = towards(plain, target(), false);
-        assert_eq!(onwards.uri.path(), "/v1/a/c/o");
-        assert!(onwards.extensions.get::<PreAuthorized>().is_none());
+        for asked in [privileged, Request::new(Body::empty()).into_parts().0] {
+            let onwards = towards(asked, Target::parse("a/c/o").unwrap());
+            assert!(onwards.extensions.get::<PreAuthorized>().is_none());
+            assert!(!context::allows_reserved_names(&onwards.headers));
+            assert_eq!(onwards.uri.path(), "/v1/a/c/o");
+        }
     }
 }

@@ -1,6 +1,5 @@
 //! A link as a value: read from what a client asks for or from what is kept, and written as both. Pure.
 
-use crate::context::is_true;
 use http::StatusCode;
 use http::header::{HeaderMap, HeaderName};
 use martlet_protocol::name::{AccountName, ContainerName, ObjectName, ObjectPath};
@@ -16,10 +15,6 @@ pub const STORED_TARGET: &str = "x-object-sysmeta-symlink-target";
 const STORED_ACCOUNT: &str = "x-object-sysmeta-symlink-target-account";
 const STORED_ETAG: &str = "x-object-sysmeta-symlink-target-etag";
 const STORED_BYTES: &str = "x-object-sysmeta-symlink-target-bytes";
-/// Kept by steps whose links do not count as one of the client's.
-const EXTENDS: &str = "x-object-sysmeta-symloop-extend";
-/// Kept by steps whose links lead to reserved names; having followed them this far, the client may go on.
-const ALLOWS_RESERVED: &str = "x-object-sysmeta-allow-reserved-names";
 
 /// Public names and the kept ones.
 const PAIRS: [(&str, &str); 4] = [
@@ -43,8 +38,6 @@ pub struct Link {
     pub etag: Option<String>,
     /// Of a static link: the target's length when the link was made.
     pub bytes: Option<String>,
-    pub extends_loop: bool,
-    pub allows_reserved: bool,
 }
 
 impl Link {
@@ -60,8 +53,6 @@ impl Link {
             account: text(STORED_ACCOUNT),
             etag: text(STORED_ETAG),
             bytes: text(STORED_BYTES),
-            extends_loop: headers::text(map, EXTENDS).is_some_and(is_true),
-            allows_reserved: text(ALLOWS_RESERVED).is_some(),
         })
     }
 
@@ -94,8 +85,6 @@ impl Link {
             account: asked_account(map)?.map(|account| percent::quote(&account)),
             etag,
             bytes: headers::text(map, TARGET_BYTES).map(str::to_owned),
-            extends_loop: false,
-            allows_reserved: false,
         };
         Ok((link, path))
     }
@@ -107,16 +96,6 @@ impl Link {
             map.remove(stored);
         }
         headers::set(map, STORED_TARGET, &self.target);
-        // A client's link has neither mark, whatever it was copied from.
-        for (name, is_marked) in [
-            (EXTENDS, self.extends_loop),
-            (ALLOWS_RESERVED, self.allows_reserved),
-        ] {
-            map.remove(name);
-            if is_marked {
-                headers::set(map, name, "true");
-            }
-        }
         for (name, value) in [
             (STORED_ACCOUNT, &self.account),
             (STORED_ETAG, &self.etag),
@@ -273,13 +252,6 @@ mod tests {
         let mut kept = asked;
         link.keep(&mut kept);
         assert_eq!(Link::of(&kept), Some(link.clone()));
-        (link.extends_loop, link.allows_reserved) = (true, true);
-        let mut marked = kept.clone();
-        link.keep(&mut marked);
-        assert_eq!(Link::of(&marked), Some(link.clone()));
-        (link.extends_loop, link.allows_reserved) = (false, false);
-        link.keep(&mut marked);
-        assert_eq!(marked, kept);
         assert!(!kept.contains_key(TARGET) && kept.contains_key("x-object-meta-a"));
         assert_eq!(link.location(&own().account), "/v1/b/d/p%20q");
         assert_eq!(link.path(&own().account).unwrap().path(), "/b/d/p%20q");

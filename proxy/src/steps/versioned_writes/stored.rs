@@ -8,26 +8,36 @@ use http::{Method, StatusCode};
 use martlet_protocol::header;
 use martlet_protocol::name::{ObjectPath, Target};
 use martlet_protocol::timestamp::Timestamp;
+use martlet_protocol::version::DELETE_MARKER;
 use martlet_service::{Body, Response, headers};
 
-/// The content type of a delete marker. No client can set it: parameters that begin with `swift_` are refused.
-pub const DELETE_MARKER: &str = "application/x-deleted;swift_versions_deleted=1";
 /// The step behind all that change what an object means.
 const CORE: &str = "proxy-server";
 
-/// Whether a content type is that of a delete marker.
-pub fn is_delete_marker(content_type: &str) -> bool {
-    let mut items = content_type.split(';').map(str::trim);
-    items.next() == Some("application/x-deleted") && items.any(|item| item == "swift_versions_deleted=1")
-}
-
 /// The object under a path, the newest that any replica of a majority has.
 pub async fn read(next: &Next, origin: &Origin, method: Method, path: &ObjectPath) -> Response {
+    ask(next, origin, method, path, &[header::X_NEWEST]).await
+}
+
+/// HEAD of what stands under an object's own name when its versions are kept.
+pub async fn pointer(next: &Next, origin: &Origin, path: &ObjectPath) -> Response {
+    let marks = [header::X_NEWEST, header::X_BACKEND_MARTLET_POINTER];
+    ask(next, origin, Method::HEAD, path, &marks).await
+}
+
+async fn ask(
+    next: &Next,
+    origin: &Origin,
+    method: Method,
+    path: &ObjectPath,
+    marks: &[&'static str],
+) -> Response {
     let mut request = origin.request(method, Target::Object(path.clone()), "");
-    request.headers_mut().insert(
-        HeaderName::from_static(header::X_NEWEST),
-        HeaderValue::from_static("true"),
-    );
+    for mark in marks {
+        request
+            .headers_mut()
+            .insert(HeaderName::from_static(mark), HeaderValue::from_static("true"));
+    }
     next.at(CORE).run(request).await
 }
 
@@ -106,7 +116,7 @@ fn kept(source: &HeaderMap) -> HeaderMap {
             || text == header::X_STATIC_LARGE_OBJECT
             || header::KEPT_OBJECT_HEADERS.contains(&text)
             || header::is_user_meta(text)
-            || header::is_sysmeta(text)
+            || (header::is_sysmeta(text) && text != header::CURRENT_VERSION)
             || header::is_transient_sysmeta(text);
         if is_kept {
             kept.append(name.clone(), value.clone());
@@ -126,18 +136,6 @@ mod tests {
     use super::*;
 
     #[test]
-    fn delete_markers_are_known() {
-        for (content_type, expected) in [
-            (DELETE_MARKER, true),
-            ("application/x-deleted; swift_versions_deleted=1", true),
-            ("application/x-deleted", false),
-            ("text/plain;swift_versions_deleted=1", false),
-        ] {
-            assert_eq!(is_delete_marker(content_type), expected, "{content_type}");
-        }
-    }
-
-    #[test]
     fn a_copy_is_the_same_object() {
         let mut source = HeaderMap::new();
         for (name, value) in [
@@ -145,6 +143,7 @@ mod tests {
             ("etag", "e"),
             ("x-object-meta-a", "1"),
             ("x-object-sysmeta-slo-size", "7"),
+            (header::CURRENT_VERSION, "1234567890.12345"),
             ("x-object-transient-sysmeta-x", "2"),
             ("x-static-large-object", "True"),
             ("x-delete-at", "9999999999"),
@@ -155,7 +154,12 @@ mod tests {
             headers::set(&mut source, name, value);
         }
         let kept = kept(&source);
-        for gone in ["x-timestamp", "last-modified", "accept-ranges"] {
+        for gone in [
+            header::CURRENT_VERSION,
+            "x-timestamp",
+            "last-modified",
+            "accept-ranges",
+        ] {
             assert!(!kept.contains_key(gone), "{gone}");
         }
         assert_eq!(kept.len(), 8);

@@ -6,6 +6,7 @@ use crate::steps::answer;
 use http::{Method, StatusCode};
 use martlet_protocol::name::{ContainerPath, ObjectName, ObjectPath, Target};
 use martlet_protocol::query::Query;
+use martlet_protocol::version::is_delete_marker;
 use martlet_service::{Request, Response, collect};
 use serde::Deserialize;
 use std::collections::VecDeque;
@@ -135,7 +136,7 @@ impl Versions {
                     container: archive.container.clone(),
                     object,
                 },
-                is_marker: stored::is_delete_marker(&row.content_type),
+                is_marker: is_delete_marker(&row.content_type),
             });
         }
         Ok(())

@@ -1,16 +1,13 @@
-//! Containers: versions switched on and off, shown, counted, and gone with the container.
+//! Containers: versions switched on and off, and a container that may go only when no version is left in it.
 
-use super::names;
-use super::{ENABLED, Refusal, STORED_CONTAINER, STORED_ENABLED, hidden_of, refuse, versions};
-use crate::context::{self, Origin, is_true};
-use crate::core::ContainerInfo;
+use super::{ENABLED, Refusal, enabled, refuse, versions};
+use crate::context::{self, is_true};
 use crate::pipeline::Next;
-use crate::steps::{answer, dispatch};
+use crate::steps::paths::RESERVED;
 use http::header::HeaderMap;
 use http::{Method, StatusCode};
 use martlet_protocol::header;
-use martlet_protocol::name::{ContainerName, ContainerPath, Target};
-use martlet_protocol::percent;
+use martlet_protocol::name::ContainerPath;
 use martlet_service::{Request, Response, headers};
 
 pub async fn run(mut request: Request, next: Next, path: ContainerPath) -> Result<Response, Refusal> {
@@ -20,99 +17,45 @@ pub async fn run(mut request: Request, next: Next, path: ContainerPath) -> Resul
         request.headers_mut().remove(ENABLED);
         return switch(request, next, path, wanted).await;
     }
+    if method == Method::GET && !path.container.starts_with(RESERVED) {
+        // Versions are listed by those who ask for versions.
+        request
+            .headers_mut()
+            .remove(header::X_BACKEND_ALLOW_RESERVED_NAMES);
+    }
     match method {
         Method::DELETE => delete(request, next, path).await,
         Method::GET if context::query(&request).has("versions") => versions::list(request, next, path).await,
         Method::GET => {
-            let origin = Origin::of(&request).privileged();
-            let response = next.clone().run(request).await;
-            let response = describe(response, &next, &origin, &path).await;
-            Ok(versions::show_links(response, &path).await)
+            let mut response = next.run(request).await;
+            show_enabled(response.headers_mut());
+            Ok(versions::show_current(response, &path).await)
         }
         _ => {
-            let origin = Origin::of(&request).privileged();
-            let response = next.clone().run(request).await;
-            Ok(describe(response, &next, &origin, &path).await)
+            let mut response = next.run(request).await;
+            show_enabled(response.headers_mut());
+            Ok(response)
         }
     }
 }
 
-/// Adds what clients are told of a container that has, or had, versions. Their bytes count as the container's own.
-pub async fn describe(
-    mut response: Response,
-    next: &Next,
-    origin: &Origin,
-    path: &ContainerPath,
-) -> Response {
-    show_enabled(response.headers_mut());
-    let Some(hidden) = hidden_of(response.headers()) else {
-        return response;
-    };
-    let number = |map: &HeaderMap| {
-        headers::text(map, header::X_CONTAINER_BYTES_USED).and_then(|text| text.parse::<u64>().ok())
-    };
-    if let Some(own) = number(response.headers()) {
-        let head = ask(next, origin, Method::HEAD, path, hidden).await;
-        let kept = number(head.headers()).filter(|_| head.status().is_success());
-        let all = own.saturating_add(kept.unwrap_or(0));
-        headers::set(
-            response.headers_mut(),
-            header::X_CONTAINER_BYTES_USED,
-            &all.to_string(),
-        );
-    }
-    response
-}
-
-/// Bytes of all versions of a container, as they are now; 0 of one that never had any.
-pub async fn bytes_of_versions(
-    next: &Next,
-    origin: &Origin,
-    path: &ContainerPath,
-    info: &ContainerInfo,
-) -> u64 {
-    let Some(hidden) = super::hidden_container(info) else {
-        return 0;
-    };
-    let head = ask(next, &origin.privileged(), Method::HEAD, path, hidden).await;
-    headers::text(head.headers(), header::X_CONTAINER_BYTES_USED)
-        .filter(|_| head.status().is_success())
-        .and_then(|text| text.parse().ok())
-        .unwrap_or(0)
-}
-
-fn show_enabled(map: &mut HeaderMap) {
-    if let Some(enabled) = headers::text(map, STORED_ENABLED).map(str::to_owned) {
+pub fn show_enabled(map: &mut HeaderMap) {
+    if let Some(enabled) = headers::text(map, header::VERSIONS_ENABLED).map(str::to_owned) {
         headers::set(map, ENABLED, &enabled);
     }
 }
 
-/// A request about the hidden container, in the cluster's own name.
-async fn ask(
-    next: &Next,
-    origin: &Origin,
-    method: Method,
-    path: &ContainerPath,
-    hidden: ContainerName,
-) -> Response {
-    let hidden = ContainerPath::new(path.account.clone(), hidden);
-    let request = origin.request(method, Target::Container(hidden), "");
-    next.clone().run(request).await
-}
-
-/// Switches versions on or off. The hidden container is there before a write could want it.
+/// Switches versions on or off.
 async fn switch(
     mut request: Request,
     next: Next,
     path: ContainerPath,
     wanted: bool,
 ) -> Result<Response, Refusal> {
-    let edge = next.edge().clone();
-    let info = edge.core.container_info(&path).await;
+    let info = next.edge().core.container_info(&path).await;
     let bad = |words| Err(refuse(StatusCode::BAD_REQUEST, words));
-    let asks_legacy = ["x-container-sysmeta-versions-location"]
-        .iter()
-        .any(|name| headers::text(request.headers(), name).is_some_and(|value| !value.is_empty()));
+    let asks_legacy = headers::text(request.headers(), "x-container-sysmeta-versions-location")
+        .is_some_and(|value| !value.is_empty());
     let is_legacy = info.versions_location.is_some()
         || info
             .sysmeta
@@ -128,101 +71,22 @@ async fn switch(
             "Cannot enable object versioning on a container configured as source of container syncing.",
         );
     }
-    let is_known = info.exists();
     let word = if wanted { "True" } else { "False" };
-    headers::set(request.headers_mut(), STORED_ENABLED, word);
-    let origin = Origin::of(&request).privileged();
-    let mut made = None;
-    // A POST to what is not there will say so itself.
-    if wanted && (is_known || *request.method() == Method::PUT) {
-        dispatch::Judge::of_container(&request, &next, &path)
-            .verdict()
-            .await?;
-        let Some(hidden) = names::versions_container(&path.container) else {
-            return bad("Container name is too long to be versioned");
-        };
-        let target = Target::Container(ContainerPath::new(path.account.clone(), hidden.clone()));
-        let mut create = origin.request(Method::PUT, target, "");
-        if is_known {
-            let Some(policy) = edge.policies.by_index(info.policy) else {
-                return Err(Box::new(answer::status(StatusCode::SERVICE_UNAVAILABLE)));
-            };
-            if policy.is_deprecated {
-                return bad(
-                    "Cannot enable object versioning on a container that uses a deprecated storage policy.",
-                );
-            }
-            headers::set(create.headers_mut(), header::X_STORAGE_POLICY, &policy.name);
-        } else if let Some(policy) = request.headers().get(header::X_STORAGE_POLICY) {
-            create.headers_mut().insert(
-                http::HeaderName::from_static(header::X_STORAGE_POLICY),
-                policy.clone(),
-            );
-        }
-        let response = next.clone().run(create).await;
-        match response.status() {
-            StatusCode::CREATED => made = Some(hidden.clone()),
-            StatusCode::CONFLICT => {}
-            status if status.is_success() => {}
-            // A policy that is none, an account that is full: the client's own request would be refused as well.
-            status if status.is_client_error() => return Err(Box::new(response)),
-            _ => {
-                return Err(refuse(
-                    StatusCode::INTERNAL_SERVER_ERROR,
-                    "Error enabling object versioning",
-                ));
-            }
-        }
-        headers::set(request.headers_mut(), STORED_CONTAINER, &percent::quote(&hidden));
-    }
-    let mut response = next.clone().run(request).await;
-    if !response.status().is_success()
-        && let Some(hidden) = made
-    {
-        // It is empty; one that stays by accident is used when versions are switched on again.
-        ask(&next, &origin, Method::DELETE, &path, hidden).await;
-    }
+    headers::set(request.headers_mut(), header::VERSIONS_ENABLED, word);
+    let mut response = next.run(request).await;
     show_enabled(response.headers_mut());
     Ok(response)
 }
 
-/// Deletes a container, when no version is left in it, and the hidden one after it.
+/// Deletes a container. One that keeps versions and is not empty says that they are in the way.
 async fn delete(request: Request, next: Next, path: ContainerPath) -> Result<Response, Refusal> {
     let info = next.edge().core.container_info(&path).await;
-    let known = super::hidden_container(&info);
-    let Some(hidden) = known.or_else(|| names::versions_container(&path.container)) else {
-        return Ok(next.run(request).await);
-    };
-    dispatch::Judge::of_container(&request, &next, &path)
-        .verdict()
-        .await?;
-    let origin = Origin::of(&request).privileged();
-    let trouble = |status| refuse(status, "Error deleting versioned container");
-    let head = ask(&next, &origin, Method::HEAD, &path, hidden.clone()).await;
-    let is_there = match head.status() {
-        StatusCode::NOT_FOUND => false,
-        status if status.is_success() => true,
-        // Also of a container without versions it is asked here: that its nodes are away is no fault of this one.
-        StatusCode::SERVICE_UNAVAILABLE => return Err(trouble(StatusCode::SERVICE_UNAVAILABLE)),
-        _ => return Err(trouble(StatusCode::INTERNAL_SERVER_ERROR)),
-    };
-    let count = headers::text(head.headers(), header::X_CONTAINER_OBJECT_COUNT);
-    if is_there && count != Some("0") {
+    let response = next.run(request).await;
+    if response.status() == StatusCode::CONFLICT && enabled(&info).is_some() {
         return Err(refuse(
             StatusCode::CONFLICT,
             "Delete all versions before deleting container.",
         ));
-    }
-    let response = next.clone().run(request).await;
-    let is_gone = response.status().is_success() || response.status() == StatusCode::NOT_FOUND;
-    if is_there && is_gone {
-        let status = ask(&next, &origin, Method::DELETE, &path, hidden).await.status();
-        if !status.is_success() && status != StatusCode::NOT_FOUND {
-            tracing::warn!(
-                status = status.as_u16(),
-                "a container of versions outlives its parent"
-            );
-        }
     }
     Ok(response)
 }

@@ -1,28 +1,29 @@
 //! `?versions`: the rows of a container and of its versions as one listing. Pure.
 
-use super::super::stored;
-use super::names::{self, VersionId};
 use crate::steps::paths::RESERVED;
 use martlet_protocol::listing::is_true;
-use martlet_protocol::name::{ContainerName, ContainerPath, Target};
+use martlet_protocol::name::ContainerPath;
 use martlet_protocol::percent;
 use martlet_protocol::query::Query;
+use martlet_protocol::version::{
+    VersionId, is_delete_marker, parse_version_name, version_name, version_prefix,
+};
 use serde_json::{Value, json};
 use std::collections::{HashMap, HashSet};
 
 /// A listing that cannot be; the words are for a 400.
 pub type Problem = &'static str;
 
-/// What the hidden container is asked for.
+/// What the container is asked for to tell its versions.
 pub fn query_of_versions(asked: &Query) -> Result<Query, Problem> {
     let text = |name: &str| asked.get(name).filter(|value| !value.is_empty());
     let is_reversed = text("reverse").is_some_and(is_true);
     let mut query = Query::default();
     query.push("format", "json");
     let (before, after) = (
-        |name: &str| names::version_prefix(name),
+        |name: &str| version_prefix(name),
         // Past all digits.
-        |name: &str| format!("{}:", names::version_prefix(name)),
+        |name: &str| format!("{}:", version_prefix(name)),
     );
     match (text("marker"), text("version_marker")) {
         (None, Some(_)) => return Err("version_marker param requires marker"),
@@ -31,7 +32,7 @@ pub fn query_of_versions(asked: &Query) -> Result<Query, Problem> {
         (Some(name), Some("null")) => query.push("marker", before(name)),
         (Some(name), Some(version)) => {
             let version = VersionId::parse(version).map_err(|_| "invalid version_marker param")?;
-            query.push("marker", names::version_text(name, version));
+            query.push("marker", version_name(name, version));
         }
         (Some(name), None) if is_reversed => query.push("marker", before(name)),
         (Some(name), None) => query.push("marker", after(name)),
@@ -43,9 +44,7 @@ pub fn query_of_versions(asked: &Query) -> Result<Query, Problem> {
         }
         query.push("delimiter", delimiter);
     }
-    if let Some(prefix) = text("prefix") {
-        query.push("prefix", format!("{RESERVED}{prefix}"));
-    }
+    query.push("prefix", format!("{RESERVED}{}", text("prefix").unwrap_or("")));
     for name in ["limit", "reverse"] {
         if let Some(value) = text(name) {
             query.push(name, value);
@@ -54,45 +53,28 @@ pub fn query_of_versions(asked: &Query) -> Result<Query, Problem> {
     Ok(query)
 }
 
-/// A link's row as the row of what it leads to, for links to versions in `hidden`. `shows_id`: whether its path names
-/// the version as clients do.
-pub fn resolve(row: &mut Value, own: &ContainerPath, hidden: &ContainerName, shows_id: bool) {
-    let Some((name, id)) = version_of(row, hidden) else {
+/// Says of a row of the container which version is current, as Swift does.
+pub fn show_current(row: &mut Value, own: &ContainerPath) {
+    let Some(row) = row.as_object_mut() else {
         return;
     };
-    let (Some(etag), Some(bytes)) = (row["symlink_etag"].as_str(), row["symlink_bytes"].as_u64()) else {
+    let (Some(Value::String(id)), Some(name)) =
+        (row.remove("version_id"), row.get("name").and_then(Value::as_str))
+    else {
         return;
     };
-    let hash = row["hash"].as_str().unwrap_or("");
-    // What other steps keep beside an ETag stays beside it.
-    let hash = match hash.split_once("; ") {
-        Some((_, others)) => format!("{etag}; {others}"),
-        None => etag.to_owned(),
-    };
-    row["bytes"] = bytes.into();
-    row["hash"] = hash.into();
-    row["version_symlink"] = true.into();
-    if shows_id {
-        let path = percent::quote(&format!("/v1/{}/{}/{name}", own.account, own.container));
-        row["symlink_path"] = format!("{path}?version-id={}", id.text()).into();
-    }
-    if let Some(row) = row.as_object_mut() {
-        row.remove("symlink_etag");
-        row.remove("symlink_bytes");
+    let path = percent::quote(&format!("/v1/{}/{}/{name}", own.account, own.container));
+    row.insert("symlink_path".into(), format!("{path}?version-id={id}").into());
+    row.insert("version_symlink".into(), true.into());
+    for of_link in ["symlink_etag", "symlink_bytes"] {
+        row.remove(of_link);
     }
 }
 
-/// The object and version that a link's row leads to.
-fn version_of(row: &Value, hidden: &ContainerName) -> Option<(String, VersionId)> {
-    let path = percent::unquote(row.get("symlink_path")?.as_str()?).ok()?;
-    let Target::Object(path) = Target::parse(path.strip_prefix("/v1/")?).ok()? else {
-        return None;
-    };
-    if path.container != *hidden {
-        return None;
-    }
-    let (name, id) = names::parse_version_object(&path.object)?;
-    Some((name.to_owned(), id))
+/// The version that the row of an object names as the current one.
+fn version_of(row: &Value) -> Option<(String, VersionId)> {
+    let id = VersionId::parse(row.get("version_id")?.as_str()?).ok()?;
+    Some((key(row).to_owned(), id))
 }
 
 fn key(row: &Value) -> &str {
@@ -113,30 +95,23 @@ pub fn sorted(mut rows: Vec<Value>, is_reversed: bool, limit: usize) -> Vec<Valu
     rows
 }
 
-/// All versions: `own` are the container's rows with its links resolved, `kept` those of the hidden container, in order.
-pub fn merge(
-    own: Vec<Value>,
-    kept: Vec<Value>,
-    hidden: &ContainerName,
-    asked: &Query,
-    limit: usize,
-) -> Vec<Value> {
+/// All versions: `own` are the rows of current objects, `kept` those of versions, in order.
+pub fn merge(own: Vec<Value>, kept: Vec<Value>, asked: &Query, limit: usize) -> Vec<Value> {
     let is_reversed = asked.get("reverse").is_some_and(is_true);
     let mut rows = Vec::new();
     let mut subdirs = HashSet::new();
     // Names that have a current object.
     let mut is_current = HashSet::new();
-    let mut links = HashMap::new();
+    let mut current = HashMap::new();
     for mut row in own {
         if let Some(subdir) = row.get("subdir").and_then(Value::as_str) {
             subdirs.insert(subdir.to_owned());
             continue;
         }
         is_current.insert(key(&row).to_owned());
-        let is_version = row.get("version_symlink").is_some();
-        match version_of(&row, hidden).filter(|_| is_version) {
+        match version_of(&row) {
             Some(version) => {
-                links.insert(version, row);
+                current.insert(version, row);
             }
             None => {
                 row["version_id"] = "null".into();
@@ -156,21 +131,21 @@ pub fn merge(
             subdirs.insert(subdir.split(RESERVED).nth(1).unwrap_or(subdir).to_owned());
             continue;
         }
-        let Some((name, id)) = names::parse_version_object(key(&row)) else {
+        let Some((name, id)) = parse_version_name(key(&row)) else {
             continue;
         };
         let (name, is_newest) = (name.to_owned(), newest.contains(&at));
-        let is_marker = row["content_type"].as_str().is_some_and(stored::is_delete_marker);
-        let is_linked = links.remove(&(name.clone(), id)).is_some();
+        let is_marker = row["content_type"].as_str().is_some_and(is_delete_marker);
+        let is_latest = current.remove(&(name.clone(), id)).is_some();
         let is_deletion = is_marker && is_newest && !is_current.contains(&name) && begun != Some(&name);
-        row["is_latest"] = (is_linked || is_deletion).into();
+        row["is_latest"] = (is_latest || is_deletion).into();
         row["version_id"] = id.text().into();
         row["name"] = name.into();
         rows.push(row);
     }
     rows.extend(subdirs.into_iter().map(|subdir| json!({"subdir": subdir})));
-    // Links to versions that are not listed: all that is known of them is what the links say.
-    for ((name, id), row) in links {
+    // Current versions that are not listed: all that is known of them is what the objects' rows say.
+    for ((name, id), row) in current {
         rows.push(json!({
             "name": name,
             "is_latest": true,
@@ -188,7 +163,7 @@ pub fn merge(
 fn newest_of_each(kept: &[Value], is_reversed: bool) -> HashSet<usize> {
     let mut newest: HashMap<&str, usize> = HashMap::new();
     for (at, row) in kept.iter().enumerate() {
-        let Some((name, _)) = names::parse_version_object(key(row)) else {
+        let Some((name, _)) = parse_version_name(key(row)) else {
             continue;
         };
         // The newest of a name comes first, or, reversed, last.
@@ -204,11 +179,8 @@ fn newest_of_each(kept: &[Value], is_reversed: bool) -> HashSet<usize> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use martlet_protocol::name::AccountName;
-
-    fn hidden() -> ContainerName {
-        names::versions_container("c").unwrap()
-    }
+    use martlet_protocol::name::{AccountName, ContainerName};
+    use martlet_protocol::version::DELETE_MARKER;
 
     fn own() -> ContainerPath {
         ContainerPath::new(AccountName::new("a").unwrap(), ContainerName::new("c").unwrap())
@@ -219,17 +191,12 @@ mod tests {
     }
 
     fn version(name: &str, secs: u64, content_type: &str) -> Value {
-        let name = names::version_text(name, VersionId::parse(&id(secs)).unwrap());
+        let name = version_name(name, VersionId::parse(&id(secs)).unwrap());
         json!({"name": name, "content_type": content_type, "bytes": 1, "hash": "e"})
     }
 
-    fn link(name: &str, secs: u64) -> Value {
-        let target = names::version_text(name, VersionId::parse(&id(secs)).unwrap());
-        let path = percent::quote(&format!("/v1/a/{}/{target}", hidden()));
-        let mut row = json!({"name": name, "content_type": "t", "bytes": 0, "hash": "m; slo_etag=s",
-            "symlink_path": path, "symlink_etag": "e", "symlink_bytes": 1});
-        resolve(&mut row, &own(), &hidden(), false);
-        row
+    fn current(name: &str, secs: u64) -> Value {
+        json!({"name": name, "content_type": "t", "bytes": 1, "hash": "e", "version_id": id(secs)})
     }
 
     fn shown(rows: &[Value]) -> Vec<(String, String, bool)> {
@@ -245,28 +212,27 @@ mod tests {
 
     fn merged(own: Vec<Value>, kept: Vec<Value>, query: &str) -> Vec<(String, String, bool)> {
         let query = Query::parse(query).unwrap();
-        shown(&merge(own, kept, &hidden(), &query, 100))
+        shown(&merge(own, kept, &query, 100))
     }
 
     fn row(name: &str, version: &str, is_latest: bool) -> (String, String, bool) {
         (name.into(), version.into(), is_latest)
     }
 
-    const MARKER: &str = stored::DELETE_MARKER;
+    const MARKER: &str = DELETE_MARKER;
 
     #[test]
-    fn links_are_resolved() {
-        let mut row = json!({"name": "o p", "bytes": 0, "hash": "m; slo_etag=s", "content_type": "t",
-            "symlink_path": "/v1/a/%00versions%00c/%00o%20p%009999999998.99999",
-            "symlink_etag": "e", "symlink_bytes": 7});
-        let kept = row.clone();
-        resolve(&mut row, &own(), &ContainerName::new("other").unwrap(), true);
-        assert_eq!(row, kept);
-        resolve(&mut row, &own(), &hidden(), true);
+    fn rows_say_which_version_is_current() {
+        let mut plain = json!({"name": "o", "bytes": 7});
+        let kept = plain.clone();
+        show_current(&mut plain, &own());
+        assert_eq!(plain, kept);
+        let mut row = json!({"name": "o p", "bytes": 7, "hash": "e", "version_id": "0000000001.00000",
+            "symlink_path": "/v1/a/d/p", "symlink_etag": "x", "symlink_bytes": 9});
+        show_current(&mut row, &own());
         assert_eq!(
             row,
-            json!({"name": "o p", "bytes": 7, "hash": "e; slo_etag=s", "content_type": "t",
-                "version_symlink": true,
+            json!({"name": "o p", "bytes": 7, "hash": "e", "version_symlink": true,
                 "symlink_path": "/v1/a/c/o%20p?version-id=0000000001.00000"})
         );
     }
@@ -283,7 +249,7 @@ mod tests {
             version("suspended", 9, "t"),
         ];
         let own = vec![
-            link("linked", 8),
+            current("linked", 8),
             json!({"name": "null", "bytes": 3}),
             json!({"subdir": "x-"}),
         ];
@@ -321,13 +287,10 @@ mod tests {
     }
 
     #[test]
-    fn a_link_without_its_version_is_listed() {
-        let rows = merge(vec![link("o", 5)], Vec::new(), &hidden(), &Query::default(), 10);
+    fn a_current_version_without_its_row_is_listed() {
+        let rows = merge(vec![current("o", 5)], Vec::new(), &Query::default(), 10);
         assert_eq!(shown(&rows), [row("o", &id(5), true)]);
-        assert_eq!(
-            (&rows[0]["bytes"], &rows[0]["hash"]),
-            (&json!(1), &json!("e; slo_etag=s"))
-        );
+        assert_eq!((&rows[0]["bytes"], &rows[0]["hash"]), (&json!(1), &json!("e")));
     }
 
     #[test]
@@ -339,17 +302,20 @@ mod tests {
         };
         let some = |text: &str| Some(text.to_owned());
         for (query, expected) in [
-            ("", Ok((None, None, None))),
+            ("", Ok((None, some("\0"), None))),
             ("marker=m&prefix=p", Ok((some("\0m\0:"), some("\0p"), None))),
-            ("marker=m&version_marker=null", Ok((some("\0m\0"), None, None))),
+            (
+                "marker=m&version_marker=null",
+                Ok((some("\0m\0"), some("\0"), None)),
+            ),
             (
                 "marker=m&version_marker=1&delimiter=-",
-                Ok((some("\0m\09999999998.99999"), None, some("-"))),
+                Ok((some("\0m\09999999998.99999"), some("\0"), some("-"))),
             ),
-            ("marker=m&reverse=on", Ok((some("\0m\0"), None, None))),
+            ("marker=m&reverse=on", Ok((some("\0m\0"), some("\0"), None))),
             (
                 "marker=m&version_marker=null&reverse=on",
-                Ok((some("\0m\0:"), None, None)),
+                Ok((some("\0m\0:"), some("\0"), None)),
             ),
             ("version_marker=1", Err("version_marker param requires marker")),
             ("marker=m&version_marker=x", Err("invalid version_marker param")),

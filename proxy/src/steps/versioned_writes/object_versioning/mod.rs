@@ -1,40 +1,31 @@
-//! Object versioning: with `X-Versions-Enabled` every write makes a version, and the object is a link to one of them.
+//! Object versioning: with `X-Versions-Enabled` every write makes a version, and one of them is current.
 //!
-//! - `names`: where versions are. `link`: the object as a link to its current version. `listing`: `?versions`. Pure.
-//! - `write`, `read`: requests about the current object; `version`: about one that `?version-id` names.
-//! - `container`, `versions`, `account`: requests about containers and accounts.
+//! Versions are in the object's own records (`martlet_protocol::version`): the storage nodes put a version beside its
+//! object, make it current and tell the container in one commit. What is left to this step is what clients see of it.
 //!
-//! A version is written before the link that makes it current, and a link goes before the version it leads to.
+//! - `current`: requests about the current object; `version`: about one that `?version-id` names.
+//! - `container`: versions switched on and off; `versions`, `listing`: `?versions`.
 
-mod account;
 mod container;
-mod link;
+mod current;
 mod listing;
-mod names;
-mod read;
 mod version;
 mod versions;
-mod write;
-
-pub use container::bytes_of_versions;
 
 use super::{Refusal, refuse};
 use crate::context::{self, Origin, is_true, target};
 use crate::core::ContainerInfo;
 use crate::pipeline::Next;
 use crate::steps::answer;
-use http::header::HeaderMap;
 use http::{Method, StatusCode};
-use martlet_protocol::name::{ContainerName, ObjectPath, Target};
-use martlet_protocol::percent;
+use martlet_protocol::header;
+use martlet_protocol::name::{ObjectName, ObjectPath, Target};
 use martlet_protocol::timestamp::Timestamp;
+use martlet_protocol::version::{VersionId, version_name};
 use martlet_service::{Request, Response, headers};
 
-/// Whether a container's writes make versions, in the client's words and in its system metadata.
+/// Whether a container's writes make versions, in the client's words.
 const ENABLED: &str = "x-versions-enabled";
-const STORED_ENABLED: &str = "x-container-sysmeta-versions-enabled";
-/// Names the hidden container, percent-encoded.
-const STORED_CONTAINER: &str = "x-container-sysmeta-versions-container";
 /// Which version an answer is about.
 const VERSION_ID: &str = "x-object-version-id";
 /// The version of what was written before versions were, or while they are not.
@@ -47,9 +38,6 @@ pub async fn run(request: Request, next: Next) -> Response {
     let done = match target(&request).as_deref() {
         Some(Target::Object(path)) => object(request, next, path.clone()).await,
         Some(Target::Container(path)) => Box::pin(container::run(request, next, path.clone())).await,
-        Some(Target::Account(name)) if *request.method() == Method::GET => {
-            Box::pin(account::list(request, next, name.clone())).await
-        }
         Some(Target::Account(_)) | None => return next.run(request).await,
     };
     done.unwrap_or_else(|refusal| *refusal)
@@ -57,46 +45,32 @@ pub async fn run(request: Request, next: Next) -> Response {
 
 async fn object(mut request: Request, next: Next, path: ObjectPath) -> Result<Response, Refusal> {
     if matches!(*request.method(), Method::PUT | Method::POST) {
-        // Only this step makes links to versions; a copy of one is none.
-        request.headers_mut().remove(link::VERSIONS_SYMLINK);
+        // What a copy's source said of itself.
+        request.headers_mut().remove(header::CURRENT_VERSION);
     }
     let info = next.edge().core.container_info(&path.container_path()).await;
-    let hidden = hidden_container(&info);
+    let enabled = enabled(&info);
     let query = context::query(&request);
     if let Some(version) = query.get("version-id").filter(|version| !version.is_empty()) {
-        let version = version::parse(request.method(), version, hidden.is_some())?;
-        return Box::pin(version::run(request, next, path, hidden, version)).await;
+        let version = version::parse(request.method(), version, enabled.is_some())?;
+        return Box::pin(version::run(request, next, path, enabled.is_some(), version)).await;
     }
-    let Some(hidden) = hidden else {
-        return Ok(next.run(request).await);
-    };
-    let is_enabled = info
-        .sysmeta
-        .get("versions-enabled")
-        .is_some_and(|value| is_true(value));
-    let versioned = Versioned::new(&request, next, path, hidden);
-    match *request.method() {
-        Method::PUT if is_enabled => Box::pin(versioned.put(request)).await,
-        Method::DELETE if is_enabled => Box::pin(versioned.delete(request)).await,
-        Method::PUT | Method::DELETE => Ok(versioned.next.run(request).await),
-        Method::POST => Box::pin(versioned.post(request)).await,
-        _ => Ok(Box::pin(versioned.get(request)).await),
+    let method = request.method().clone();
+    match (method, enabled) {
+        (Method::PUT, Some(true)) => Box::pin(Versioned::new(&request, next, path).put(request)).await,
+        (Method::DELETE, Some(true)) => Box::pin(Versioned::new(&request, next, path).delete(request)).await,
+        (Method::GET | Method::HEAD, _) => {
+            let mut response = next.run(request).await;
+            current::show(response.headers_mut(), &path, enabled.is_some());
+            Ok(response)
+        }
+        _ => Ok(next.run(request).await),
     }
 }
 
-/// The hidden container of a container that was ever versioned.
-fn hidden_container(info: &ContainerInfo) -> Option<ContainerName> {
-    parse_hidden(info.sysmeta.get("versions-container")?)
-}
-
-fn parse_hidden(stored: &str) -> Option<ContainerName> {
-    let name = percent::unquote(stored).ok()?;
-    ContainerName::new(name.split('/').next()?).ok()
-}
-
-/// The hidden container that an answer about a container names.
-fn hidden_of(map: &HeaderMap) -> Option<ContainerName> {
-    parse_hidden(headers::text(map, STORED_CONTAINER)?)
+/// Whether a container's writes make versions now. `None`: they never have.
+fn enabled(info: &ContainerInfo) -> Option<bool> {
+    info.sysmeta.get("versions-enabled").map(|value| is_true(value))
 }
 
 /// An object in a container that has, or had, versions.
@@ -105,43 +79,49 @@ struct Versioned {
     /// In the cluster's own name: a user may write here without the right to read.
     origin: Origin,
     path: ObjectPath,
-    hidden: ContainerName,
 }
 
 impl Versioned {
-    fn new(request: &Request, next: Next, path: ObjectPath, hidden: ContainerName) -> Self {
+    fn new(request: &Request, next: Next, path: ObjectPath) -> Self {
         Versioned {
             origin: Origin::of(request).privileged(),
             next,
             path,
-            hidden,
         }
+    }
+
+    /// When the write is: now, unless a step above has said.
+    fn moment(&self, request: &Request) -> Result<Timestamp, Refusal> {
+        match headers::text(request.headers(), header::X_TIMESTAMP) {
+            None => Ok(self.next.edge().clock.now()),
+            Some(text) => Timestamp::parse(text.trim()).map_err(|_| {
+                refuse(
+                    StatusCode::BAD_REQUEST,
+                    "X-Timestamp should be a UNIX timestamp float value",
+                )
+            }),
+        }
+    }
+
+    /// Where a version is.
+    fn version(&self, id: VersionId) -> Result<ObjectPath, Refusal> {
+        let object = ObjectName::new(version_name(&self.path.object, id))
+            .map_err(|_| refuse(StatusCode::BAD_REQUEST, "Object name is too long to be versioned"))?;
+        Ok(ObjectPath {
+            object,
+            ..self.path.clone()
+        })
     }
 }
 
-/// Where an object of this moment stands if it was kept as a version.
-pub fn kept_version(path: &ObjectPath, moment: Timestamp) -> Option<ObjectPath> {
-    let hidden = names::versions_container(&path.container)?;
-    names::version_path(path, &hidden, names::VersionId::of(moment))
-}
-
-/// Ends a write whose step was refused: with that refusal, if it is the client's fault, else with 503.
+/// What a step inside was answered: an error is the client's, if it is the client's fault, else 503.
 fn judge(response: Response) -> Result<Response, Refusal> {
     let status = response.status();
     if status.is_success() {
         Ok(response)
-    } else if status == StatusCode::NOT_FOUND {
-        Err(Box::new(answer::status(StatusCode::PRECONDITION_FAILED)))
     } else if status.is_client_error() {
         Err(Box::new(response))
     } else {
         Err(Box::new(answer::status(StatusCode::SERVICE_UNAVAILABLE)))
     }
-}
-
-fn no_hidden_container() -> Refusal {
-    refuse(
-        StatusCode::INTERNAL_SERVER_ERROR,
-        "The versions container does not exist. You may want to re-enable object versioning.",
-    )
 }

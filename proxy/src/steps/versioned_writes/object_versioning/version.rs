@@ -1,18 +1,27 @@
 //! Requests about one version, which `?version-id` names.
 
-use super::super::{stored, whole};
-use super::link;
-use super::names::{self, VersionId};
-use super::write::too_long;
-use super::{NULL, Refusal, VERSION_ID, Versioned, judge, no_hidden_container, refuse};
-use crate::context;
+use super::super::stored;
+use super::{NULL, Refusal, VERSION_ID, Versioned, judge, refuse};
+use crate::context::{self, OwnContentType};
 use crate::pipeline::Next;
 use crate::steps::paths::allow_reserved_names;
+use crate::steps::slo::{SLO_SIZE, parts as upload_parts};
 use crate::steps::{answer, dispatch};
-use http::header::{CONTENT_LENGTH, CONTENT_TYPE, HeaderValue, TRANSFER_ENCODING};
+use http::header::{CONTENT_LENGTH, CONTENT_LOCATION, CONTENT_TYPE, ETAG, HeaderValue, TRANSFER_ENCODING};
 use http::{Method, StatusCode};
-use martlet_protocol::name::{ContainerName, ContainerPath, ObjectPath, Target};
-use martlet_service::{Request, Response, headers};
+use martlet_protocol::header;
+use martlet_protocol::name::{ObjectPath, Target};
+use martlet_protocol::version::{DELETE_MARKER, VersionId, is_delete_marker};
+use martlet_service::{Body, Request, Response, headers};
+
+/// What a client might say of an object that it puts, and cannot of a version that is there.
+const OF_THE_VERSION: [&str; 5] = [
+    "etag",
+    "transfer-encoding",
+    "expect",
+    "x-detect-content-type",
+    header::X_OBJECT_MANIFEST,
+];
 
 /// The version that is current after a version was deleted.
 const CURRENT_VERSION_ID: &str = "x-object-current-version-id";
@@ -46,17 +55,17 @@ pub async fn run(
     request: Request,
     next: Next,
     path: ObjectPath,
-    hidden: Option<ContainerName>,
+    is_versioned: bool,
     wanted: Wanted,
 ) -> Result<Response, Refusal> {
-    let (hidden, id) = match (hidden, wanted) {
-        (Some(hidden), Wanted::Id(id)) => (hidden, id),
-        (Some(hidden), Wanted::Null) => return null(request, next, path, hidden).await,
-        // Here nothing but null versions can be.
-        (None, _) => return Ok(next.run(request).await),
+    let id = match wanted {
+        Wanted::Id(id) if is_versioned => id,
+        // Elsewhere nothing but null versions can be.
+        Wanted::Id(_) => return Ok(next.run(request).await),
+        Wanted::Null => return null(request, next, is_versioned).await,
     };
     let method = request.method().clone();
-    let versioned = Versioned::new(&request, next, path, hidden);
+    let versioned = Versioned::new(&request, next, path);
     match method {
         Method::GET | Method::HEAD => versioned.get_version(request, id).await,
         Method::PUT => versioned.put_version(request, id).await,
@@ -66,23 +75,19 @@ pub async fn run(
 }
 
 /// The object itself, if it is no version.
-async fn null(
-    request: Request,
-    next: Next,
-    path: ObjectPath,
-    hidden: ContainerName,
-) -> Result<Response, Refusal> {
+async fn null(request: Request, next: Next, is_versioned: bool) -> Result<Response, Refusal> {
     let is_read = matches!(*request.method(), Method::GET | Method::HEAD);
     let mut response = next.run(request).await;
-    if is_read {
-        let is_version = link::location(response.headers())
-            .is_some_and(|location| location.account == path.account && location.container == hidden);
-        if is_version || link::is_link(response.headers()) {
-            return Err(Box::new(answer::status(StatusCode::NOT_FOUND)));
-        }
-        if response.status().is_success() {
-            headers::set(response.headers_mut(), VERSION_ID, NULL);
-        }
+    if !is_read || !is_versioned {
+        return Ok(response);
+    }
+    let is_version = response.headers_mut().remove(header::CURRENT_VERSION).is_some()
+        && !response.headers().contains_key(CONTENT_LOCATION);
+    if is_version {
+        return Err(Box::new(answer::status(StatusCode::NOT_FOUND)));
+    }
+    if response.status().is_success() {
+        headers::set(response.headers_mut(), VERSION_ID, NULL);
     }
     Ok(response)
 }
@@ -98,19 +103,15 @@ impl Versioned {
         Ok(())
     }
 
-    fn version(&self, id: VersionId) -> Result<ObjectPath, Refusal> {
-        names::version_path(&self.path, &self.hidden, id).ok_or_else(too_long)
-    }
-
     async fn get_version(self, mut request: Request, id: VersionId) -> Result<Response, Refusal> {
         self.towards(&mut request, id)?;
         let mut response = self.next.run(request).await;
-        let is_marker =
-            headers::text(response.headers(), CONTENT_TYPE.as_str()).is_some_and(stored::is_delete_marker);
-        if is_marker {
+        let map = response.headers_mut();
+        map.remove(header::CURRENT_VERSION);
+        if headers::text(map, CONTENT_TYPE.as_str()).is_some_and(is_delete_marker) {
             let mut gone = answer::status(StatusCode::NOT_FOUND);
             headers::set(gone.headers_mut(), VERSION_ID, &id.text());
-            let kind = HeaderValue::from_static(stored::DELETE_MARKER);
+            let kind = HeaderValue::from_static(DELETE_MARKER);
             gone.headers_mut().insert(CONTENT_TYPE, kind);
             return Ok(gone);
         }
@@ -120,41 +121,13 @@ impl Versioned {
         Ok(response)
     }
 
-    /// Deletes a version for good. When it is the current one, the link goes first.
-    async fn delete_version(self, request: Request, id: VersionId) -> Result<Response, Refusal> {
+    /// Deletes a version for good. When it is the current one, the object goes with it.
+    async fn delete_version(self, mut request: Request, id: VersionId) -> Result<Response, Refusal> {
         let version = self.version(id)?;
         dispatch::Judge::of(&request, &self.next, &version)
             .verdict()
             .await?;
-        let edge = self.next.edge().clone();
-        let deletion = self.delete_link_and_version(request, id, version);
-        whole::run(&edge.tasks, "a version is deleted", deletion).await
-    }
-
-    async fn delete_link_and_version(
-        self,
-        mut request: Request,
-        id: VersionId,
-        version: ObjectPath,
-    ) -> Result<Response, Refusal> {
-        let head = stored::read(&self.next, &self.origin, Method::HEAD, &self.path).await;
-        let current = match head.status() {
-            StatusCode::NOT_FOUND => None,
-            _ => self.current_version(&judge(head)?),
-        };
-        let mut left = current;
-        if current == Some(id) {
-            let (parts, _) = request.into_parts();
-            let mut own = Request::from_parts(parts.clone(), Default::default());
-            context::retarget(&mut own, Target::Object(self.path.clone()), "");
-            let gone = self.next.clone().run(own).await;
-            // Another may have deleted the link meanwhile.
-            if gone.status() != StatusCode::NOT_FOUND {
-                judge(gone)?;
-            }
-            request = Request::from_parts(parts, Default::default());
-            left = None;
-        }
+        let left = self.current().await?.filter(|current| *current != id);
         context::retarget(&mut request, Target::Object(version), "");
         allow_reserved_names(&mut request);
         let mut response = self.next.run(request).await;
@@ -165,6 +138,17 @@ impl Versioned {
         Ok(response)
     }
 
+    /// The version that is current.
+    async fn current(&self) -> Result<Option<VersionId>, Refusal> {
+        let head = stored::pointer(&self.next, &self.origin, &self.path).await;
+        if head.status() == StatusCode::NOT_FOUND {
+            return Ok(None);
+        }
+        let head = judge(head)?;
+        let id = headers::text(head.headers(), header::CURRENT_VERSION);
+        Ok(id.and_then(|id| VersionId::parse(id).ok()))
+    }
+
     /// Makes a version current again.
     async fn put_version(self, mut request: Request, id: VersionId) -> Result<Response, Refusal> {
         refuse_body(&mut request).await?;
@@ -172,24 +156,51 @@ impl Versioned {
             .verdict()
             .await?;
         let moment = self.moment(&request)?;
-        let path = self.version(id)?;
-        let head = stored::read(&self.next, &self.origin, Method::HEAD, &path).await;
+        let head = stored::read(&self.next, &self.origin, Method::HEAD, &self.version(id)?).await;
         let unknown = || refuse(StatusCode::NOT_FOUND, "The specified version does not exist");
         if head.status() == StatusCode::NOT_FOUND {
-            let hidden = ContainerPath::new(self.path.account.clone(), self.hidden.clone());
-            let exists = self.next.edge().core.container_info(&hidden).await.exists();
-            return Err(if exists { unknown() } else { no_hidden_container() });
-        }
-        let head = judge(head)?;
-        let version = self.describe(id, path, &head)?;
-        if stored::is_delete_marker(&version.content_type) {
             return Err(unknown());
         }
-        let (mut asked, _) = request.into_parts();
-        if let Some(row) = link::row_of_version(head.headers()) {
-            headers::set(&mut asked.headers, martlet_protocol::header::OVERRIDE_ETAG, &row);
+        let (head, _) = judge(head)?.into_parts();
+        let said = |name: &str| headers::text(&head.headers, name);
+        let content_type = said(CONTENT_TYPE.as_str()).unwrap_or("application/octet-stream");
+        if is_delete_marker(content_type) {
+            return Err(unknown());
         }
-        self.make_current(asked, &version, moment, false).await
+        let etag = said(ETAG.as_str())
+            .unwrap_or_default()
+            .trim_matches('"')
+            .to_owned();
+        let size = said(SLO_SIZE).or(said(CONTENT_LENGTH.as_str())).unwrap_or("0");
+        let map = request.headers_mut();
+        for name in OF_THE_VERSION {
+            map.remove(name);
+        }
+        for (name, value) in [
+            (header::X_TIMESTAMP, moment.internal().as_str()),
+            (header::CURRENT_VERSION, &id.text()),
+            (
+                header::OVERRIDE_ETAG,
+                said(header::OVERRIDE_ETAG).unwrap_or(&etag),
+            ),
+            (header::OVERRIDE_SIZE, said(header::OVERRIDE_SIZE).unwrap_or(size)),
+            (CONTENT_TYPE.as_str(), content_type),
+        ] {
+            headers::set(map, name, value);
+        }
+        map.insert(CONTENT_LENGTH, HeaderValue::from(0_u64));
+        request.extensions_mut().insert(OwnContentType);
+        // Null data that is replaced becomes a version, made up of its parts.
+        request.extensions_mut().insert(upload_parts::KeepsParts);
+        *request.body_mut() = Body::empty();
+        context::retarget(&mut request, Target::Object(self.path.clone()), "");
+        let mut response = self.next.at(upload_parts::STEP).run(request).await;
+        if response.status().is_success() {
+            let map = response.headers_mut();
+            headers::set(map, ETAG.as_str(), &etag);
+            headers::set(map, VERSION_ID, &id.text());
+        }
+        Ok(response)
     }
 }
 

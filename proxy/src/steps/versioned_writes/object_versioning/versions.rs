@@ -1,10 +1,10 @@
 //! Listings of containers that have, or had, versions: of what is current, and with `?versions` of all.
 
-use super::container::describe;
-use super::{Refusal, hidden_of, listing, names, refuse};
+use super::container::show_enabled;
+use super::{Refusal, listing, refuse};
 use crate::context::{self, Origin};
 use crate::pipeline::Next;
-use crate::steps::answer;
+use crate::steps::{answer, listing_page};
 use http::header::{CONTENT_LENGTH, CONTENT_TYPE, HeaderValue};
 use http::{Method, StatusCode};
 use martlet_protocol::name::{ContainerPath, Target};
@@ -13,30 +13,28 @@ use serde_json::Value;
 
 /// Bytes of the largest page of a listing.
 const MAX_PAGE_BYTES: usize = 64 << 20;
-/// Stands in the row of every link.
-const LINK_MARK: &[u8] = b"\"symlink_path\"";
+/// Stands in the row of every object whose current state is a version.
+const VERSION_MARK: &str = "\"version_id\"";
 
-/// The rows of links to versions as the rows of what they lead to.
-pub async fn show_links(response: Response, path: &ContainerPath) -> Response {
-    let Some(hidden) = hidden_of(response.headers()).filter(|_| response.status() == StatusCode::OK) else {
+/// Says of each row whose object is a version which one it is, as Swift does.
+pub async fn show_current(response: Response, path: &ContainerPath) -> Response {
+    if response.status() != StatusCode::OK {
         return response;
-    };
-    let (parts, body) = response.into_parts();
-    let unreadable = || answer::status(StatusCode::SERVICE_UNAVAILABLE);
+    }
+    let (mut parts, body) = response.into_parts();
     let Ok(page) = collect(body, MAX_PAGE_BYTES).await else {
-        return unreadable();
+        return answer::status(StatusCode::SERVICE_UNAVAILABLE);
     };
-    // A page without a link is right as it is.
-    if !page.windows(LINK_MARK.len()).any(|window| window == LINK_MARK) {
-        return Response::from_parts(parts, Body::full(page));
+    let changed = listing_page::holds(&page, VERSION_MARK)
+        .then(|| listing_page::changed(&page, |row| listing::show_current(row, path)))
+        .flatten();
+    let page = changed.map_or(page, Into::into);
+    if parts.headers.contains_key(CONTENT_LENGTH) {
+        parts
+            .headers
+            .insert(CONTENT_LENGTH, HeaderValue::from(page.len()));
     }
-    let Ok(mut rows) = serde_json::from_slice::<Vec<Value>>(&page) else {
-        return unreadable();
-    };
-    for row in &mut rows {
-        listing::resolve(row, path, &hidden, true);
-    }
-    written(Response::from_parts(parts, Body::empty()), rows)
+    respond::with(parts.status, parts.headers, Body::full(page))
 }
 
 /// `?versions`: every version of every object.
@@ -48,30 +46,20 @@ pub async fn list(request: Request, next: Next, path: ContainerPath) -> Result<R
         return Ok(response);
     }
     let query = listing::query_of_versions(&asked).map_err(|words| refuse(StatusCode::BAD_REQUEST, words))?;
-    let response = describe(response, &next, &origin, &path).await;
-    // Even of a container that was never versioned, as far as is known: what is found there is the truth.
-    let hidden = hidden_of(response.headers()).or_else(|| names::versions_container(&path.container));
-    let (parts, body) = response.into_parts();
+    let (mut parts, body) = response.into_parts();
+    show_enabled(&mut parts.headers);
     let unreadable = || Box::new(answer::status(StatusCode::SERVICE_UNAVAILABLE));
-    let mut own = read(body).await.ok_or_else(unreadable)?;
-    let Some(hidden) = hidden else {
-        return Ok(written(Response::from_parts(parts, Body::empty()), own));
-    };
-    for row in &mut own {
-        listing::resolve(row, &path, &hidden, false);
-    }
-    let target = Target::Container(ContainerPath::new(path.account.clone(), hidden.clone()));
+    let own = read(body).await.ok_or_else(unreadable)?;
     let kept = next
         .clone()
-        .run(origin.request(Method::GET, target, &query.encode()))
+        .run(origin.request(Method::GET, Target::Container(path), &query.encode()))
         .await;
     let kept = match kept.status() {
         StatusCode::NOT_FOUND => Vec::new(),
         status if status.is_success() => read(kept.into_body()).await.ok_or_else(unreadable)?,
         _ => return Ok(kept),
     };
-    let limit = limit(&next, &asked);
-    let rows = listing::merge(own, kept, &hidden, &asked, limit);
+    let rows = listing::merge(own, kept, &asked, limit(&next, &asked));
     Ok(written(Response::from_parts(parts, Body::empty()), rows))
 }
 
@@ -81,7 +69,7 @@ fn limit(next: &Next, asked: &martlet_protocol::query::Query) -> usize {
 }
 
 /// The rows of a page. Nothing at all is a page without rows.
-pub async fn read(body: Body) -> Option<Vec<Value>> {
+async fn read(body: Body) -> Option<Vec<Value>> {
     let page = collect(body, MAX_PAGE_BYTES).await.ok()?;
     if page.is_empty() {
         return Some(Vec::new());
@@ -90,7 +78,7 @@ pub async fn read(body: Body) -> Option<Vec<Value>> {
 }
 
 /// The answer with other rows.
-pub fn written(response: Response, rows: Vec<Value>) -> Response {
+fn written(response: Response, rows: Vec<Value>) -> Response {
     let (mut parts, _) = response.into_parts();
     let page = match serde_json::to_vec(&rows) {
         Ok(page) => page,
