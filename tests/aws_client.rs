@@ -126,12 +126,15 @@ fn an_upload_in_parts_is_one_object_through_both_doors() {
     files::write_random(&folder.path().join("parts"), 20 << 20);
     let aws = |arguments: &[&str]| run(aws(&cluster.url(), folder.path()).arg("s3").args(arguments));
     let swift = |arguments: &[&str]| run(swift(&cluster.url(), folder.path()).args(arguments));
+    // The longest key there may be: the names of its parts are longer still.
+    let key = "k".repeat(1024);
+    let url = format!("s3://both/{key}");
     aws(&["mb", "s3://both"]);
-    aws(&["cp", "parts", "s3://both/parts", "--no-progress"]);
-    assert!(swift(&["stat", "both", "parts"]).contains("Content Length: 20971520"));
-    swift(&["download", "both", "parts", "-o", "through-swift"]);
+    aws(&["cp", "parts", &url, "--no-progress"]);
+    assert!(swift(&["stat", "both", &key]).contains("Content Length: 20971520"));
+    swift(&["download", "both", &key, "-o", "through-swift"]);
     files::assert_equal(&folder.path().join("parts"), &folder.path().join("through-swift"));
-    let url = aws(&["presign", "s3://both/parts"]);
+    let url = aws(&["presign", &url]);
     run(Command::new("curl")
         .current_dir(folder.path())
         .args(["-fsS", "-o", "through-curl", url.trim()]));
@@ -140,7 +143,7 @@ fn an_upload_in_parts_is_one_object_through_both_doors() {
         swift(&["stat"]).contains("Bytes: 2097")
     });
     // The client sees a static large object and asks that its segments go too: the parts go with it.
-    swift(&["delete", "both", "parts"]);
+    swift(&["delete", "both", &key]);
     assert_eq!(swift(&["list", "both"]), "");
     wait_for("the parts to be gone", || swift(&["stat"]).contains("Bytes: 0\n"));
     aws(&["rb", "s3://both"]);
