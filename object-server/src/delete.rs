@@ -27,6 +27,7 @@ pub(crate) async fn delete(call: &Call<'_>) -> Result<Response, Refusal> {
     };
     let (device, policy, hash) = (call.device.clone(), address.policy, address.hash);
     let is_versioned = headers::is_true(call.headers, header::X_BACKEND_MARTLET_VERSIONED);
+    let current = request::current_version(call.headers)?;
     let version = version_in(&address.container, &address.object).map(|(object, id)| {
         let salt = &call.server.config.salt;
         let hash = salt.hash(&address.account, Some(&address.container), Some(object));
@@ -42,7 +43,7 @@ pub(crate) async fn delete(call: &Call<'_>) -> Result<Response, Refusal> {
                     ..object
                 };
                 device
-                    .delete_version(policy, hash, id, object, container_row)
+                    .delete_version(policy, hash, id, current == Some(id), object, container_row)
                     .await?
             }
             None if is_versioned => device.mark_deleted(policy, hash, object, container_row).await?,

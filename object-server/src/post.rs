@@ -1,5 +1,5 @@
 //! POST: new metadata over old data. What belongs to the data (sysmeta, the mark of a static large object) stays. Of an
-//! object that has versions it is the current one's that changes.
+//! object that has versions the caller names the one that is current: it is that one's metadata that changes.
 
 use crate::container_update::Destination;
 use crate::errors::Refusal;
@@ -22,6 +22,7 @@ pub(crate) async fn post(call: &Call<'_>) -> Result<Response, Refusal> {
         delete_at: request::post_delete_at(map, timestamp)?,
         content_type: content_type(map, timestamp)?,
     };
+    let version = request::current_version(map)?;
     let updates = call.server.updates.clone();
     let container_row = updates.compose(&call.address.device, Destination::parse(call)?);
     let (device, policy, hash) = (call.device.clone(), call.address.policy, call.address.hash);
@@ -32,7 +33,13 @@ pub(crate) async fn post(call: &Call<'_>) -> Result<Response, Refusal> {
         return Err(Refusal::not_found(None));
     }
     let commit = async move {
-        let Written { outcome, owed } = device.post_current(policy, hash, meta, container_row).await?;
+        let Written { outcome, owed } = match version {
+            Some(id) => device.post_version(policy, hash, id, meta, container_row).await?,
+            None => device
+                .post_object(policy, hash, meta, container_row)
+                .await?
+                .into(),
+        };
         updates.deliver(&device, owed).await;
         match outcome {
             PostOutcome::Stored { record, .. } => Ok(accepted(&record)),

@@ -6,6 +6,7 @@ use http::{HeaderMap, StatusCode};
 use martlet_protocol::hash::PathHash;
 use martlet_protocol::policy::PolicyIndex;
 use martlet_protocol::timestamp::Timestamp;
+use martlet_protocol::version::VersionId;
 use martlet_protocol::{header, percent};
 use martlet_service::headers;
 use std::borrow::Cow;
@@ -109,6 +110,17 @@ pub(crate) fn text<'h>(map: &'h HeaderMap, name: &str) -> Result<Option<&'h str>
 pub(crate) fn opens_expired(map: &HeaderMap) -> bool {
     headers::is_true(map, header::X_BACKEND_OPEN_EXPIRED)
         || headers::is_true(map, header::X_BACKEND_REPLICATION)
+}
+
+/// The version of the object that is current, as the caller knows.
+pub(crate) fn current_version(map: &HeaderMap) -> Result<Option<VersionId>, Refusal> {
+    match text(map, header::X_BACKEND_MARTLET_VERSION_ID)? {
+        None => Ok(None),
+        Some(id) => match VersionId::parse(id) {
+            Ok(id) => Ok(Some(id)),
+            Err(_) => Err(Refusal::bad_request("Invalid version id")),
+        },
+    }
 }
 
 /// The moment of a write.

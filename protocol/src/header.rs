@@ -81,7 +81,7 @@ headers! {
     X_BACKEND_MARTLET_LENGTH = "x-backend-martlet-length";
     X_BACKEND_MARTLET_ROWS = "x-backend-martlet-rows";
     X_BACKEND_MARTLET_RECORD = "x-backend-martlet-record";
-    // A write of an object: what it writes is a version. A row: the version that is current.
+    // A write of an object: what it writes is a version. A row, a POST, a DELETE of a version: which one is current.
     X_BACKEND_MARTLET_VERSIONED = "x-backend-martlet-versioned";
     X_BACKEND_MARTLET_VERSION_ID = "x-backend-martlet-version-id";
     // A read is of the pointer, not of the version that it points to.

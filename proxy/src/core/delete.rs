@@ -45,6 +45,7 @@ async fn delete(
         header::X_IF_DELETE_AT,
         header::X_BACKEND_ALLOW_RESERVED_NAMES,
         header::X_BACKEND_MARTLET_VERSIONED,
+        header::X_BACKEND_MARTLET_VERSION_ID,
     ] {
         if let Some(value) = request.headers.get(name) {
             backend::put(&mut common, name, value.clone());

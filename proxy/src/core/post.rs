@@ -45,6 +45,9 @@ async fn post(
     );
     headers::set(&mut common, header::X_TIMESTAMP, &now.internal());
     keep_object_headers(given, &mut common);
+    if let Some(value) = given.get(header::X_BACKEND_MARTLET_VERSION_ID) {
+        backend::put(&mut common, header::X_BACKEND_MARTLET_VERSION_ID, value.clone());
+    }
     backend::open_expired(core, given, &mut common);
     if let Some(value) = given.get(CONTENT_TYPE).filter(|value| !value.is_empty()) {
         checks::content_type(given)?;

@@ -36,7 +36,7 @@ async fn delete_version(cluster: &Cluster, id: usize, object: &str, version: Ver
         if_delete_at: None,
     };
     let device = cluster.device(id);
-    let deleted = device.delete_version(POLICY, cluster.hash(object), version, delete, |_| None);
+    let deleted = device.delete_version(POLICY, cluster.hash(object), version, false, delete, |_| None);
     deleted.await.unwrap();
 }
 

@@ -176,11 +176,13 @@ impl Batch<'_> {
         Ok(written)
     }
 
-    /// Deletes a version for good. When it is the current one, the object goes with it.
+    /// Deletes a version for good. When it is the current one, the object goes with it: also where the replica has not
+    /// heard of it yet, if the caller knows (`is_current`).
     pub(crate) fn delete_version(
         &mut self,
         at: ObjectKey,
         id: VersionId,
+        is_current: bool,
         delete: DeleteObject,
         mut row: impl FnMut(&ObjectRecord) -> Option<OwedRow>,
     ) -> Result<Written<DeleteOutcome>, StorageError> {
@@ -195,40 +197,38 @@ impl Batch<'_> {
             written.outcome,
             DeleteOutcome::Deleted { .. } | DeleteOutcome::NotFound { .. }
         );
-        match old {
-            Some(old) if is_gone && old.record.current_version() == Some(id) => {
-                // At one moment a tombstone is newer than data.
-                let moment = old.record.timestamp.max(delete.timestamp);
-                self.bury(
-                    at,
-                    Some(old),
-                    tombstone_of(&delete, moment),
-                    &mut row,
-                    &mut written,
-                );
-            }
-            _ => {}
+        if !is_gone {
+            return Ok(written);
+        }
+        let known = old.as_ref().map(|old| old.record.timestamp);
+        let points_here = old
+            .as_ref()
+            .is_some_and(|old| old.record.current_version() == Some(id));
+        if points_here || (is_current && known < Some(delete.timestamp)) {
+            // At one moment a tombstone is newer than data.
+            let moment = known.map_or(delete.timestamp, |known| known.max(delete.timestamp));
+            let old = self.keep(at, old, moment, &mut row, &mut written)?;
+            self.bury(at, old, tombstone_of(&delete, moment), &mut row, &mut written);
         }
         Ok(written)
     }
 
-    /// Lays a POST over the version that is current. It is the pointer that expires.
-    pub(crate) fn post_current(
+    /// Lays a POST over this version, which is the current one. It is the pointer that expires.
+    pub(crate) fn post_version(
         &mut self,
         at: ObjectKey,
+        id: VersionId,
         meta: ObjectMeta,
         mut row: impl FnMut(&ObjectRecord) -> Option<OwedRow>,
     ) -> Result<Written<PostOutcome>, StorageError> {
         let old = self.object(at)?;
-        let Some(id) = old.as_ref().and_then(|old| old.record.current_version()) else {
-            return Ok(self.post_object(at, meta, row)?.into());
-        };
+        let old = old.filter(|old| old.record.current_version() == Some(id));
         let of_version = ObjectMeta {
             delete_at: None,
             ..meta.clone()
         };
         let there = at.version(id);
-        if self.object(there)?.is_none() {
+        if old.is_some() && self.object(there)?.is_none() {
             // It is on its way here: others know what it is.
             return Err(StorageError::Busy);
         }

@@ -75,12 +75,14 @@ impl Device {
             .await
     }
 
-    /// Deletes a version for good, and the object if it is the current one. `hash` and `delete` name the object.
+    /// Deletes a version for good, and the object if it is the current one: `is_current` if the caller knows that it is,
+    /// for this replica may not have heard of it yet. `hash` and `delete` name the object.
     pub async fn delete_version(
         &self,
         policy: PolicyIndex,
         hash: PathHash,
         id: VersionId,
+        is_current: bool,
         delete: DeleteObject,
         row: impl FnMut(&ObjectRecord) -> Option<OwedRow> + Send + 'static,
     ) -> Result<Written<DeleteOutcome>, StorageError> {
@@ -89,20 +91,21 @@ impl Device {
         let slot = commits.reserve()?;
         commits
             .submit(slot, Kind::Shared, move |batch| {
-                batch.delete_version(at, id, delete, row)
+                batch.delete_version(at, id, is_current, delete, row)
             })
             .wait()
             .await
     }
 
-    /// Replaces the metadata of an object, which is that of its current version if it has versions.
+    /// Replaces the metadata of the version that is current, as the caller knows: a replica may be behind.
     ///
     /// # Errors
     /// `Busy` while the version has not come here yet.
-    pub async fn post_current(
+    pub async fn post_version(
         &self,
         policy: PolicyIndex,
         hash: PathHash,
+        id: VersionId,
         meta: ObjectMeta,
         row: impl FnMut(&ObjectRecord) -> Option<OwedRow> + Send + 'static,
     ) -> Result<Written<PostOutcome>, StorageError> {
@@ -110,7 +113,9 @@ impl Device {
         let commits = &self.shared.commits;
         let slot = commits.reserve()?;
         commits
-            .submit(slot, Kind::Shared, move |batch| batch.post_current(at, meta, row))
+            .submit(slot, Kind::Shared, move |batch| {
+                batch.post_version(at, id, meta, row)
+            })
             .wait()
             .await
     }

@@ -330,7 +330,7 @@ impl Teller<'_> {
         self.begin(&changes);
         let deleted = self
             .device
-            .delete_version(POLICY, hash(n), id, delete_of(n, 107), owed_row);
+            .delete_version(POLICY, hash(n), id, true, delete_of(n, 107), owed_row);
         assert_eq!(deleted.await.unwrap().owed.len(), 2);
         self.done(&changes);
     }

@@ -48,7 +48,7 @@ async fn mark_deleted(device: &Device, secs: u64) -> DeleteOutcome {
 async fn delete_version(device: &Device, version: u64, secs: u64) -> DeleteOutcome {
     let delete = delete_of(secs);
     let written = device
-        .delete_version(POLICY, hash(1), id(version), delete, |_| None)
+        .delete_version(POLICY, hash(1), id(version), false, delete, |_| None)
         .await;
     written.unwrap().outcome
 }
@@ -273,7 +273,10 @@ fn a_post_is_the_versions_and_its_expiry_the_objects() {
             seen.lock().unwrap().push(row);
             None
         };
-        device.post_current(POLICY, hash(1), meta, row).await.unwrap();
+        device
+            .post_version(POLICY, hash(1), id(1), meta, row)
+            .await
+            .unwrap();
         let of_version = version(&device, 1).await.unwrap();
         assert_eq!(
             of_version.metadata(),
@@ -289,6 +292,40 @@ fn a_post_is_the_versions_and_its_expiry_the_objects() {
         let new = "text/new".to_owned();
         let expected = [(version_name("o", id(1)), new.clone()), ("o".to_owned(), new)];
         assert_eq!(*rows.lock().unwrap(), expected);
+        device.close().await;
+    });
+}
+
+/// A replica that was away hears of a POST to a version, and of the end of one, that it has not heard of itself.
+#[test]
+fn a_replica_that_is_behind_does_not_take_one_version_for_another() {
+    let folder = tempfile::tempdir().unwrap();
+    let device = open(folder.path());
+    run(async {
+        put_version(&device, 1, body(5, 1)).await;
+        let meta = ObjectMeta {
+            timestamp: at(3),
+            metadata: vec![("x-object-meta-post".into(), "3".into())],
+            delete_at: None,
+            content_type: None,
+        };
+        let posted = device.post_version(POLICY, hash(1), id(2), meta, |_| None).await;
+        assert_eq!(posted.unwrap().outcome, PostOutcome::NotFound { tombstone: None });
+        assert_eq!(version(&device, 1).await.unwrap().newest(), at(1));
+        let deleted = device
+            .delete_version(POLICY, hash(1), id(2), true, delete_of(4), |_| None)
+            .await;
+        assert!(matches!(deleted.unwrap().outcome, DeleteOutcome::NotFound { .. }));
+        let gone = record(&device).await.unwrap();
+        assert_eq!((gone.is_tombstone(), gone.timestamp), (true, at(4)));
+        assert_eq!(bytes_of(&device, 1).await.unwrap(), body(5, 1));
+        // What came after the caller looked stays.
+        put_version(&device, 9, body(5, 9)).await;
+        let deleted = device
+            .delete_version(POLICY, hash(1), id(2), true, delete_of(8), |_| None)
+            .await;
+        assert!(deleted.is_ok());
+        assert_eq!(current(&device).await, Some(id(9)));
         device.close().await;
     });
 }

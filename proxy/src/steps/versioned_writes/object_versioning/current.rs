@@ -1,6 +1,7 @@
 //! The current object while versions are kept, or after they were.
 
 use super::{NULL, Refusal, VERSION_ID, Versioned};
+use crate::steps::dispatch;
 use crate::steps::slo::parts as upload_parts;
 use http::StatusCode;
 use http::header::{CONTENT_LOCATION, HeaderMap, HeaderName};
@@ -34,6 +35,18 @@ impl Versioned {
             headers::set(map, "x-backend-content-type", DELETE_MARKER);
         }
         Ok(response)
+    }
+
+    /// New metadata is that of the version that is current now, which is told to all replicas: one may be behind.
+    pub async fn post(self, mut request: Request) -> Result<Response, Refusal> {
+        dispatch::Judge::of(&request, &self.next, &self.path)
+            .verdict()
+            .await?;
+        if let Some(id) = self.current().await? {
+            let name = header::X_BACKEND_MARTLET_VERSION_ID;
+            headers::set(request.headers_mut(), name, &id.text());
+        }
+        Ok(self.next.run(request).await)
     }
 
     fn makes_version(&self, request: &mut Request) -> Result<VersionId, Refusal> {

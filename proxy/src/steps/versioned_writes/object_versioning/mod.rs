@@ -59,6 +59,7 @@ async fn object(mut request: Request, next: Next, path: ObjectPath) -> Result<Re
     match (method, enabled) {
         (Method::PUT, Some(true)) => Box::pin(Versioned::new(&request, next, path).put(request)).await,
         (Method::DELETE, Some(true)) => Box::pin(Versioned::new(&request, next, path).delete(request)).await,
+        (Method::POST, Some(_)) => Box::pin(Versioned::new(&request, next, path).post(request)).await,
         (Method::GET | Method::HEAD, _) => {
             let mut response = next.run(request).await;
             current::show(response.headers_mut(), &path, enabled.is_some());

@@ -127,7 +127,15 @@ impl Versioned {
         dispatch::Judge::of(&request, &self.next, &version)
             .verdict()
             .await?;
-        let left = self.current().await?.filter(|current| *current != id);
+        // Before it is known what is current: whatever is written from now on is newer.
+        let moment = self.moment(&request)?;
+        headers::set(request.headers_mut(), header::X_TIMESTAMP, &moment.internal());
+        let current = self.current().await?;
+        if current == Some(id) {
+            let name = header::X_BACKEND_MARTLET_VERSION_ID;
+            headers::set(request.headers_mut(), name, &id.text());
+        }
+        let left = current.filter(|current| *current != id);
         context::retarget(&mut request, Target::Object(version), "");
         allow_reserved_names(&mut request);
         let mut response = self.next.run(request).await;
@@ -139,7 +147,7 @@ impl Versioned {
     }
 
     /// The version that is current.
-    async fn current(&self) -> Result<Option<VersionId>, Refusal> {
+    pub(super) async fn current(&self) -> Result<Option<VersionId>, Refusal> {
         let head = stored::pointer(&self.next, &self.origin, &self.path).await;
         if head.status() == StatusCode::NOT_FOUND {
             return Ok(None);
