@@ -174,12 +174,14 @@ impl Batch<'_> {
         })
     }
 
-    /// Takes what is newer in a replica's record. `Ok(false)`: nothing was.
+    /// Takes what is newer in a replica's record. `Ok(false)`: nothing was. `is_believed`: what is here may be kept as a
+    /// version when a pointer comes, for its deletion cannot have been forgotten meanwhile.
     pub(crate) fn merge_object(
         &mut self,
         at: ObjectKey,
         theirs: ObjectRecord,
         body: Option<FinishedBody>,
+        is_believed: bool,
     ) -> Result<bool, StorageError> {
         let old = self.object(at)?;
         let (record, takes_data) = match &old {
@@ -212,7 +214,7 @@ impl Batch<'_> {
             (Some(_), _) => (old.as_ref().map_or(Location::Nowhere, |old| old.location), None),
             (None, _) => (Location::Nowhere, None),
         };
-        let old = match takes_data && record.current_version().is_some() {
+        let old = match takes_data && is_believed && record.current_version().is_some() {
             // Those that took the write have told the container.
             true => self.keep(at, old, record.timestamp, &mut |_| None, &mut Written::nothing())?,
             false => old,

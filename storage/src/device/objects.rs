@@ -269,10 +269,11 @@ impl Device {
             }
             None => (self.shared.commits.reserve()?, None),
         };
+        let is_believed = !self.is_in_doubt();
         let commits = &self.shared.commits;
         commits
             .submit(slot, Kind::Shared, move |batch| {
-                batch.merge_object(at, record, body)
+                batch.merge_object(at, record, body, is_believed)
             })
             .wait()
             .await

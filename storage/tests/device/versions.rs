@@ -393,6 +393,24 @@ async fn pull(to: &Device, from: &Device) {
     }
 }
 
+/// What it has may have been deleted, and the deletion forgotten, while it was away.
+#[test]
+fn a_device_in_doubt_brings_nothing_back() {
+    for in_doubt in [false, true] {
+        let folders = [tempfile::tempdir().unwrap(), tempfile::tempdir().unwrap()];
+        let away = device_with(folders[0].path(), [Write::Plain(1)]);
+        let others = device_with(folders[1].path(), [Write::Version(2)]);
+        run(async {
+            away.set_in_doubt(in_doubt);
+            pull(&away, &others).await;
+            assert_eq!(current(&away).await, Some(id(2)));
+            assert_eq!(version(&away, 1).await.is_none(), in_doubt);
+            away.close().await;
+            others.close().await;
+        });
+    }
+}
+
 /// Replicas that have heard of different writes, in different order, agree once they have told each other, and none has
 /// lost a version that was not deleted.
 #[test]
