@@ -26,7 +26,15 @@ pub(crate) fn object_headers(record: &ObjectRecord, data: &ObjectData, kept: &Ke
     put(&mut map, &LAST_MODIFIED, newest.http_date());
     put(&mut map, &X_TIMESTAMP, newest.normal());
     put(&mut map, &X_BACKEND_TIMESTAMP, newest.internal());
-    if let Ok(written) = HeaderValue::try_from(record.timestamp.internal()) {
+    // Nearly always nothing was posted to it since.
+    let known = map
+        .get(&X_BACKEND_TIMESTAMP)
+        .filter(|_| record.timestamp == newest);
+    let written = match known {
+        Some(known) => Ok(known.clone()),
+        None => HeaderValue::try_from(record.timestamp.internal()),
+    };
+    if let Ok(written) = written {
         map.insert(X_BACKEND_DATA_TIMESTAMP.clone(), written.clone());
         map.insert(X_BACKEND_DURABLE_TIMESTAMP.clone(), written);
     }

@@ -18,16 +18,16 @@ use std::task::{Context, Poll, ready};
 /// Which version of an object a body is of: another version's bytes must never be joined to it.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Version {
-    etag: Option<String>,
-    data_timestamp: Option<String>,
+    etag: Option<HeaderValue>,
+    data_timestamp: Option<HeaderValue>,
 }
 
 impl Version {
     pub fn of(head: &HeaderMap) -> Self {
-        let text = |name: &str| headers::text(head, name).map(str::to_owned);
+        let value = |name: &str| headers::find(head, name).cloned();
         Version {
-            etag: text(ETAG.as_str()),
-            data_timestamp: text(header::X_BACKEND_DATA_TIMESTAMP),
+            etag: value(ETAG.as_str()),
+            data_timestamp: value(header::X_BACKEND_DATA_TIMESTAMP),
         }
     }
 }

@@ -301,7 +301,7 @@ impl Walk {
             };
             // Any object below the prefix will do: the manifest says nothing of their ETags.
             return Ok(Some(Piece::Object(ObjectPiece {
-                path,
+                path: path.into(),
                 etag: None,
                 size: segment.bytes,
                 range,

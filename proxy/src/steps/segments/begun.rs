@@ -33,6 +33,11 @@ impl<T: Send + 'static> Begun<T> {
         }
     }
 
+    /// For work that is known to wait: the task does the first step too.
+    pub fn spawned(work: impl Future<Output = T> + Send + 'static) -> Self {
+        Begun::Running(Task(tokio::spawn(work)))
+    }
+
     /// How it ended; or itself, if it has not, and `context` hears of it when it has. An error: the work panicked, or the
     /// process ends.
     pub fn end(self, context: &mut Context<'_>) -> Result<Result<T, JoinError>, Self> {

@@ -16,6 +16,7 @@ use futures_util::Stream;
 use martlet_protocol::name::ObjectPath;
 use martlet_protocol::range::ByteRange;
 use std::pin::Pin;
+use std::sync::Arc;
 
 /// One part of a body, in the order it is sent.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -29,9 +30,10 @@ pub enum Piece {
 /// Which bytes of which object.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct ObjectPiece {
-    pub path: ObjectPath,
+    /// Shared with the manifest, as the ETag is: a piece is made of it for each segment that is read.
+    pub path: Arc<ObjectPath>,
     /// The ETag it must still have; `None` takes it as it is.
-    pub etag: Option<String>,
+    pub etag: Option<Arc<str>>,
     /// The whole object's length in bytes.
     pub size: u64,
     /// What of it is wanted.

@@ -75,7 +75,7 @@ mod tests {
             panic!()
         };
         Piece::Object(ObjectPiece {
-            path,
+            path: path.into(),
             etag: None,
             size,
             range: ByteRange { start: 0, end: size },

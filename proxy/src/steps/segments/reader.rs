@@ -27,6 +27,10 @@ use std::time::{Duration, Instant};
 /// little enough that no piece stands open for long.
 const OPEN_AHEAD_BYTES: u64 = 4 << 20;
 
+/// Longer pieces are never there at once: a disk or a connection has to bring them. (Storage keeps bodies of up to so many
+/// bytes in its index, which answers from memory.)
+const AT_ONCE_BYTES: u64 = 64 << 10;
+
 /// Why a piece cannot be sent.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum SegmentError {
@@ -313,7 +317,13 @@ impl Reader {
                     let bytes = piece.bytes();
                     let body = match piece {
                         Piece::Data(bytes) => Begun::Done(Ok(SegmentBody::Other(Body::full(bytes)))),
-                        Piece::Object(piece) => Begun::new(open(piece, Arc::clone(&self.shared))),
+                        Piece::Object(piece) => {
+                            let opening = open(piece, Arc::clone(&self.shared));
+                            match bytes > AT_ONCE_BYTES {
+                                true => Begun::spawned(opening),
+                                false => Begun::new(opening),
+                            }
+                        }
                     };
                     self.ahead.push_back(Opening { bytes, body });
                 }
@@ -328,7 +338,7 @@ impl Reader {
 }
 
 async fn open(piece: ObjectPiece, shared: Arc<Shared>) -> Result<SegmentBody, SegmentError> {
-    let target = Arc::new(Target::Object(piece.path.clone()));
+    let target = Arc::new(Target::Object((*piece.path).clone()));
     let (status, map, body) = match direct::read(&shared, &piece, &target).await {
         Ok(Some(found)) => (found.status, found.headers, found.body),
         Ok(None) => {
@@ -348,7 +358,7 @@ async fn ask_steps(piece: &ObjectPiece, source: &Source) -> Response {
     let is_reserved = piece.path.container.contains(RESERVED);
     let privileged = is_reserved.then(|| source.origin.privileged());
     let origin = privileged.as_ref().unwrap_or(&source.origin);
-    let target = Target::Object(piece.path.clone());
+    let target = Target::Object((*piece.path).clone());
     let mut request = origin.request(Method::GET, target, "multipart-manifest=get");
     if !piece.is_whole() {
         let range = format!("bytes={}-{}", piece.range.start, piece.range.end - 1);
@@ -362,7 +372,7 @@ fn check(piece: &ObjectPiece, status: StatusCode, map: &HeaderMap) -> Result<(),
         true => StatusCode::OK,
         false => StatusCode::PARTIAL_CONTENT,
     };
-    let name = || Target::Object(piece.path.clone()).path();
+    let name = || piece.path.path();
     if status.is_server_error() {
         return Err(SegmentError::Unavailable(format!(
             "{status} for segment {}",
@@ -405,7 +415,7 @@ mod tests {
             headers::set(&mut map, "etag", etag);
             headers::set(&mut map, "content-length", length);
             let piece = ObjectPiece {
-                path: path.clone(),
+                path: path.clone().into(),
                 etag: Some("e".into()),
                 size: if is_whole { 5 } else { 6 },
                 range: ByteRange { start: 0, end: 5 },

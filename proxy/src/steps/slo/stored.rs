@@ -9,6 +9,7 @@ use martlet_protocol::range::ByteRange;
 use md5::{Digest, Md5};
 use serde::{Deserialize, Deserializer, Serialize};
 use serde_json::{Value, json};
+use std::sync::Arc;
 
 /// One segment of a kept manifest.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
@@ -66,8 +67,8 @@ fn flag<'de, D: Deserializer<'de>>(from: D) -> Result<bool, D::Error> {
 pub enum Content {
     Data(Bytes),
     Object {
-        path: ObjectPath,
-        etag: Option<String>,
+        path: Arc<ObjectPath>,
+        etag: Option<Arc<str>>,
         size: u64,
         range: ByteRange,
         is_manifest: bool,
@@ -109,8 +110,8 @@ impl Segment {
         };
         let path = self.path(account)?;
         Some(Content::Object {
-            path,
-            etag: self.hash.clone(),
+            path: path.into(),
+            etag: self.hash.as_deref().map(Arc::from),
             size,
             range,
             is_manifest: self.sub_slo,

@@ -66,7 +66,7 @@ struct Walk {
     next: Next,
     origin: Origin,
     frames: Vec<Frame>,
-    recent: VecDeque<(ObjectPath, Arc<[Content]>)>,
+    recent: VecDeque<(Arc<ObjectPath>, Arc<[Content]>)>,
 }
 
 impl Walk {
@@ -112,7 +112,7 @@ impl Walk {
         }
     }
 
-    async fn enter(&mut self, path: ObjectPath, window: ByteRange) -> Result<(), SegmentError> {
+    async fn enter(&mut self, path: Arc<ObjectPath>, window: ByteRange) -> Result<(), SegmentError> {
         if self.frames.len() >= MAX_DEPTH {
             return Err(SegmentError::Invalid("manifests are nested too deeply".into()));
         }
