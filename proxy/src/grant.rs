@@ -2,6 +2,7 @@
 
 use http::Method;
 use martlet_protocol::name::{AccountName, ContainerPath, Target};
+use martlet_protocol::version::version_in;
 use std::sync::Arc;
 
 /// How far a key reaches.
@@ -17,9 +18,15 @@ impl Scope {
     fn holds(&self, target: &Target) -> bool {
         match self {
             Scope::Account(account) => target.account() == account && target.container().is_some(),
-            Scope::Container(path) => target.container_path().as_ref() == Some(path),
+            Scope::Container(path) => target.container_path().as_ref() == Some(path) && !is_version(target),
         }
     }
+}
+
+/// A version that is named; whoever may read a container may read what is current in it.
+fn is_version(target: &Target) -> bool {
+    let names = target.container().zip(target.object());
+    names.is_some_and(|(container, object)| version_in(container, object).is_some())
 }
 
 /// Stands among a request's extensions in the place of a user. Never set from anything but a signature that was checked.
@@ -75,6 +82,8 @@ mod tests {
             (&container, Method::GET, "a/c", true),
             (&container, Method::GET, "a/other/o", false),
             (&container, Method::GET, "a", false),
+            (&account, Method::GET, "a/c/\0o\08765432109.87654", true),
+            (&container, Method::GET, "a/c/\0o\08765432109.87654", false),
             (&container, Method::PUT, "a/c/p", false),
         ] {
             let grant = Grant::new(scope.clone(), Method::PUT, signed.clone());
