@@ -217,13 +217,7 @@ impl Device {
         outbox: impl FnOnce(&ObjectRecord) -> Option<OwedRow> + Send + 'static,
     ) -> Result<PostOutcome, StorageError> {
         let at = ObjectKey { policy, hash };
-        let commits = &self.shared.commits;
-        let slot = commits.reserve()?;
-        commits
-            .submit(slot, Kind::Shared, move |batch| {
-                batch.post_object(at, meta, outbox)
-            })
-            .wait()
+        self.commit(move |batch| batch.post_object(at, meta, outbox))
             .await
     }
 
@@ -236,13 +230,7 @@ impl Device {
         outbox: impl FnOnce(&ObjectRecord) -> Option<OwedRow> + Send + 'static,
     ) -> Result<DeleteOutcome, StorageError> {
         let at = ObjectKey { policy, hash };
-        let commits = &self.shared.commits;
-        let slot = commits.reserve()?;
-        commits
-            .submit(slot, Kind::Shared, move |batch| {
-                batch.delete_object(at, delete, outbox)
-            })
-            .wait()
+        self.commit(move |batch| batch.delete_object(at, delete, outbox))
             .await
     }
 
@@ -287,12 +275,7 @@ impl Device {
         newest: Timestamp,
     ) -> Result<bool, StorageError> {
         let at = ObjectKey { policy, hash };
-        let commits = &self.shared.commits;
-        let slot = commits.reserve()?;
-        commits
-            .submit(slot, Kind::Shared, move |batch| batch.remove_object(at, newest))
-            .wait()
-            .await
+        self.commit(move |batch| batch.remove_object(at, newest)).await
     }
 
     /// A place in the queue, and the body complete and durable.

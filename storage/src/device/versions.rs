@@ -46,13 +46,7 @@ impl Device {
         row: impl FnMut(&ObjectRecord) -> Option<OwedRow> + Send + 'static,
     ) -> Result<Written<PutOutcome>, StorageError> {
         let at = ObjectKey { policy, hash };
-        let commits = &self.shared.commits;
-        let slot = commits.reserve()?;
-        commits
-            .submit(slot, Kind::Shared, move |batch| {
-                batch.put_pointer(at, id, put, row)
-            })
-            .wait()
+        self.commit(move |batch| batch.put_pointer(at, id, put, row))
             .await
     }
 
@@ -65,13 +59,7 @@ impl Device {
         row: impl FnMut(&ObjectRecord) -> Option<OwedRow> + Send + 'static,
     ) -> Result<Written<DeleteOutcome>, StorageError> {
         let at = ObjectKey { policy, hash };
-        let commits = &self.shared.commits;
-        let slot = commits.reserve()?;
-        commits
-            .submit(slot, Kind::Shared, move |batch| {
-                batch.mark_deleted(at, delete, row)
-            })
-            .wait()
+        self.commit(move |batch| batch.mark_deleted(at, delete, row))
             .await
     }
 
@@ -87,13 +75,7 @@ impl Device {
         row: impl FnMut(&ObjectRecord) -> Option<OwedRow> + Send + 'static,
     ) -> Result<Written<DeleteOutcome>, StorageError> {
         let at = ObjectKey { policy, hash };
-        let commits = &self.shared.commits;
-        let slot = commits.reserve()?;
-        commits
-            .submit(slot, Kind::Shared, move |batch| {
-                batch.delete_version(at, id, is_current, delete, row)
-            })
-            .wait()
+        self.commit(move |batch| batch.delete_version(at, id, is_current, delete, row))
             .await
     }
 
@@ -110,13 +92,7 @@ impl Device {
         row: impl FnMut(&ObjectRecord) -> Option<OwedRow> + Send + 'static,
     ) -> Result<Written<PostOutcome>, StorageError> {
         let at = ObjectKey { policy, hash };
-        let commits = &self.shared.commits;
-        let slot = commits.reserve()?;
-        commits
-            .submit(slot, Kind::Shared, move |batch| {
-                batch.post_version(at, id, meta, row)
-            })
-            .wait()
+        self.commit(move |batch| batch.post_version(at, id, meta, row))
             .await
     }
 }

@@ -1,14 +1,19 @@
 //! Containers: versions switched on and off, and a container that may go only when no version is left in it.
 
-use super::{ENABLED, Refusal, enabled, refuse, versions};
+use super::{ENABLED, Refusal, enabled, listing, refuse, versions};
 use crate::context::{self, is_true};
 use crate::pipeline::Next;
+use crate::steps::listing_page;
 use crate::steps::paths::RESERVED;
 use http::header::HeaderMap;
 use http::{Method, StatusCode};
 use martlet_protocol::header;
 use martlet_protocol::name::ContainerPath;
 use martlet_service::{Request, Response, headers};
+use serde_json::Value;
+
+/// Stands in the row of every object that is a version.
+const VERSION_MARK: &str = "\"version_id\"";
 
 pub async fn run(mut request: Request, next: Next, path: ContainerPath) -> Result<Response, Refusal> {
     let method = request.method().clone();
@@ -27,9 +32,10 @@ pub async fn run(mut request: Request, next: Next, path: ContainerPath) -> Resul
         Method::DELETE => delete(request, next, path).await,
         Method::GET if context::query(&request).has("versions") => versions::list(request, next, path).await,
         Method::GET => {
-            let mut response = next.run(request).await;
+            let show = |row: &mut Value| listing::show_current(row, &path);
+            let mut response = listing_page::rewrite(request, next, VERSION_MARK, show).await;
             show_enabled(response.headers_mut());
-            Ok(versions::show_current(response, &path).await)
+            Ok(response)
         }
         _ => {
             let mut response = next.run(request).await;

@@ -4,7 +4,7 @@ use super::container::show_enabled;
 use super::{Refusal, listing, refuse};
 use crate::context::{self, Origin};
 use crate::pipeline::Next;
-use crate::steps::{answer, listing_page};
+use crate::steps::answer;
 use http::header::{CONTENT_LENGTH, CONTENT_TYPE, HeaderValue};
 use http::{Method, StatusCode};
 use martlet_protocol::name::{ContainerPath, Target};
@@ -13,29 +13,6 @@ use serde_json::Value;
 
 /// Bytes of the largest page of a listing.
 const MAX_PAGE_BYTES: usize = 64 << 20;
-/// Stands in the row of every object whose current state is a version.
-const VERSION_MARK: &str = "\"version_id\"";
-
-/// Says of each row whose object is a version which one it is, as Swift does.
-pub async fn show_current(response: Response, path: &ContainerPath) -> Response {
-    if response.status() != StatusCode::OK {
-        return response;
-    }
-    let (mut parts, body) = response.into_parts();
-    let Ok(page) = collect(body, MAX_PAGE_BYTES).await else {
-        return answer::status(StatusCode::SERVICE_UNAVAILABLE);
-    };
-    let changed = listing_page::holds(&page, VERSION_MARK)
-        .then(|| listing_page::changed(&page, |row| listing::show_current(row, path)))
-        .flatten();
-    let page = changed.map_or(page, Into::into);
-    if parts.headers.contains_key(CONTENT_LENGTH) {
-        parts
-            .headers
-            .insert(CONTENT_LENGTH, HeaderValue::from(page.len()));
-    }
-    respond::with(parts.status, parts.headers, Body::full(page))
-}
 
 /// `?versions`: every version of every object.
 pub async fn list(request: Request, next: Next, path: ContainerPath) -> Result<Response, Refusal> {
