@@ -4,7 +4,6 @@
 //! bytes. Most steps act on requests that only clients make, or ask for the large object's manifest alone. Some could
 //! answer otherwise than the core does, and each of those shows beforehand or in the core's answer:
 //!
-//! - `versioned_writes`: the container has versions, or had.
 //! - `s3_segments`: there is no container of that name, which may stand for another.
 //! - `symlink`: the answer is that of a link.
 //!
@@ -14,7 +13,7 @@ use super::ObjectPiece;
 use super::reader::Shared;
 use crate::context;
 use crate::core::segment::{Segment, SegmentRead};
-use crate::core::{Authorize, ContainerInfo, Need};
+use crate::core::{Authorize, Need};
 use crate::steps::dispatch;
 use crate::steps::guard::Standing;
 use crate::steps::paths::RESERVED;
@@ -40,7 +39,7 @@ pub async fn read(
         return Ok(None);
     }
     let info = edge.core.container_of(&piece.path).await;
-    if !info.exists() || has_versions(&info) {
+    if !info.exists() {
         return Ok(None);
     }
     let mut asker = origin.asker();
@@ -73,9 +72,4 @@ pub async fn read(
     let found = edge.core.segment(wanted).await?;
     let is_link = headers::find(&found.headers, STORED_TARGET).is_some();
     Ok((!is_link).then_some(found))
-}
-
-/// Whether a container's metadata speaks of versions: of any kind, kept now or before.
-fn has_versions(info: &ContainerInfo) -> bool {
-    info.sysmeta.keys().any(|name| name.starts_with("versions-"))
 }
