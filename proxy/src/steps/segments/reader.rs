@@ -25,7 +25,7 @@ use std::time::{Duration, Instant};
 
 /// The next piece is opened when so few bytes are left of what is open: enough to hide the time an opening takes, and
 /// little enough that no piece stands open for long.
-const OPEN_AHEAD_BYTES: u64 = 4 << 20;
+const OPEN_AHEAD_BYTES: u64 = 8 << 20;
 
 /// Longer pieces are never there at once: a disk or a connection has to bring them. (Storage keeps bodies of up to so many
 /// bytes in its index, which answers from memory.)

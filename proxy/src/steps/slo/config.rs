@@ -38,7 +38,7 @@ impl Default for SloConfig {
             max_manifest_size: 8 << 20,
             concurrency: 2,
             delete_concurrency: None,
-            read_ahead: 2,
+            read_ahead: 4,
             rate_limit_under_size: 1 << 20,
             rate_limit_after_segment: 10,
             rate_limit_segments_per_sec: 1,
