@@ -228,8 +228,8 @@ impl Batch<'_> {
             ..meta.clone()
         };
         let there = at.version(id);
-        if old.is_some() && self.object(there)?.is_none() {
-            // It is on its way here: others know what it is.
+        if self.object(there)?.is_none() {
+            // It is on its way here: the caller knows from others that it is current, so that this is no "not found".
             return Err(StorageError::Busy);
         }
         let mut written = Written::from(self.post_object(there, of_version, &mut row)?);

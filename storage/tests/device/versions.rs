@@ -310,7 +310,7 @@ fn a_replica_that_is_behind_does_not_take_one_version_for_another() {
             content_type: None,
         };
         let posted = device.post_version(POLICY, hash(1), id(2), meta, |_| None).await;
-        assert_eq!(posted.unwrap().outcome, PostOutcome::NotFound { tombstone: None });
+        assert_eq!(posted.unwrap_err(), StorageError::Busy);
         assert_eq!(version(&device, 1).await.unwrap().newest(), at(1));
         let deleted = device
             .delete_version(POLICY, hash(1), id(2), true, delete_of(4), |_| None)
