@@ -52,7 +52,8 @@ impl Batch<'_> {
         if put.if_none_match_star && old.as_ref().is_some_and(|old| is_living(old, put.timestamp)) {
             return Ok(PutOutcome::Exists.into());
         }
-        if let Some(existing) = self.version_as_new(at, id, put.timestamp)? {
+        let known = self.object(at.version(id))?;
+        if let Some(existing) = as_new(&known, put.timestamp) {
             return Ok(PutOutcome::Conflict { existing }.into());
         }
         let data = ObjectData {
@@ -73,13 +74,13 @@ impl Batch<'_> {
         };
         let mut written = Written::from(PutOutcome::Stored { outbox: None });
         let version = version_of(&pointer, id, Some(data));
-        self.write_version(at, id, version, body, &mut row, &mut written)?;
+        self.place(at.version(id), known, version, Some(body), &mut row, &mut written);
         if old
             .as_ref()
             .is_none_or(|old| old.record.timestamp < put.timestamp)
         {
             let old = self.keep(at, old, put.timestamp, &mut row, &mut written)?;
-            self.point(at, old, pointer, &mut row, &mut written);
+            self.place(at, old, pointer, Some(empty_body()), &mut row, &mut written);
         }
         Ok(written)
     }
@@ -123,7 +124,7 @@ impl Batch<'_> {
         };
         let mut written = Written::from(PutOutcome::Stored { outbox: None });
         let old = self.keep(at, old, put.timestamp, &mut row, &mut written)?;
-        self.point(at, old, pointer, &mut row, &mut written);
+        self.place(at, old, pointer, Some(empty_body()), &mut row, &mut written);
         Ok(written)
     }
 
@@ -143,7 +144,8 @@ impl Batch<'_> {
             let existing = living.record.timestamp;
             return Ok(DeleteOutcome::Conflict { existing }.into());
         }
-        if let Some(existing) = self.version_as_new(at, id, delete.timestamp)? {
+        let version = self.object(at.version(id))?;
+        if let Some(existing) = as_new(&version, delete.timestamp) {
             return Ok(DeleteOutcome::Conflict { existing }.into());
         }
         let previous = living.map(|living| Box::new(living.record.clone()));
@@ -168,10 +170,17 @@ impl Batch<'_> {
             },
         });
         let marker = version_of(&tombstone, id, Some(marker));
-        self.write_version(at, id, marker, empty_body(), &mut row, &mut written)?;
+        self.place(
+            at.version(id),
+            version,
+            marker,
+            Some(empty_body()),
+            &mut row,
+            &mut written,
+        );
         if known < Some(delete.timestamp) {
             let old = self.keep(at, old, delete.timestamp, &mut row, &mut written)?;
-            self.bury(at, old, tombstone, &mut row, &mut written);
+            self.place(at, old, tombstone, None, &mut row, &mut written);
         }
         Ok(written)
     }
@@ -208,7 +217,14 @@ impl Batch<'_> {
             // At one moment a tombstone is newer than data.
             let moment = known.map_or(delete.timestamp, |known| known.max(delete.timestamp));
             let old = self.keep(at, old, moment, &mut row, &mut written)?;
-            self.bury(at, old, tombstone_of(&delete, moment), &mut row, &mut written);
+            self.place(
+                at,
+                old,
+                tombstone_of(&delete, moment),
+                None,
+                &mut row,
+                &mut written,
+            );
         }
         Ok(written)
     }
@@ -298,70 +314,27 @@ impl Batch<'_> {
         Ok(Some(old))
     }
 
-    /// The moment of a version's record, when it is as new as `moment`.
-    fn version_as_new(
+    /// Puts a record in its place, and owes its row.
+    fn place(
         &mut self,
         at: ObjectKey,
-        id: VersionId,
-        moment: Timestamp,
-    ) -> Result<Option<Timestamp>, StorageError> {
-        let known = self.object(at.version(id))?;
-        let known = known.map(|known| known.record.timestamp);
-        Ok(known.filter(|known| *known >= moment))
-    }
-
-    fn write_version(
-        &mut self,
-        at: ObjectKey,
-        id: VersionId,
+        old: Option<StoredObject>,
         record: ObjectRecord,
-        body: FinishedBody,
+        body: Option<FinishedBody>,
         row: &mut impl FnMut(&ObjectRecord) -> Option<OwedRow>,
         written: &mut Written<impl Sized>,
-    ) -> Result<(), StorageError> {
-        let there = at.version(id);
-        let known = self.object(there)?;
+    ) {
         let owed = row(&record);
-        let location = body.location();
-        self.replace_object(there, known, Some(StoredObject { record, location }), Some(body));
+        let location = body.as_ref().map_or(Location::Nowhere, FinishedBody::location);
+        self.replace_object(at, old, Some(StoredObject { record, location }), body);
         written.owed.extend(owed.and_then(|row| self.owe_row(row)));
-        Ok(())
     }
+}
 
-    fn point(
-        &mut self,
-        at: ObjectKey,
-        old: Option<StoredObject>,
-        pointer: ObjectRecord,
-        row: &mut impl FnMut(&ObjectRecord) -> Option<OwedRow>,
-        written: &mut Written<impl Sized>,
-    ) {
-        let owed = row(&pointer);
-        let body = empty_body();
-        let new = StoredObject {
-            record: pointer,
-            location: body.location(),
-        };
-        self.replace_object(at, old, Some(new), Some(body));
-        written.owed.extend(owed.and_then(|row| self.owe_row(row)));
-    }
-
-    fn bury(
-        &mut self,
-        at: ObjectKey,
-        old: Option<StoredObject>,
-        tombstone: ObjectRecord,
-        row: &mut impl FnMut(&ObjectRecord) -> Option<OwedRow>,
-        written: &mut Written<impl Sized>,
-    ) {
-        let owed = row(&tombstone);
-        let new = StoredObject {
-            record: tombstone,
-            location: Location::Nowhere,
-        };
-        self.replace_object(at, old, Some(new), None);
-        written.owed.extend(owed.and_then(|row| self.owe_row(row)));
-    }
+/// The moment of a record, when it is as new as `moment`.
+fn as_new(known: &Option<StoredObject>, moment: Timestamp) -> Option<Timestamp> {
+    let known = known.as_ref().map(|known| known.record.timestamp);
+    known.filter(|known| *known >= moment)
 }
 
 fn is_living(stored: &StoredObject, now: Timestamp) -> bool {

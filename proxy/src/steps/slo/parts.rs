@@ -9,7 +9,6 @@ use crate::context::{Origin, target};
 use crate::pipeline::Next;
 use crate::steps::versioned_writes::archived_object;
 use futures_util::{StreamExt, stream};
-use http::header::{HeaderName, HeaderValue};
 use http::{Method, StatusCode};
 use martlet_protocol::header;
 use martlet_protocol::name::{ContainerName, ContainerPath, ObjectName, ObjectPath, Target};
@@ -122,10 +121,7 @@ async fn parts_of(
     let ask = |method| {
         let mut request = origin.request(method, Target::Object(path.clone()), "");
         // A version that is current stays when another becomes so: its parts go with itself.
-        let name = HeaderName::from_static(header::X_BACKEND_MARTLET_POINTER);
-        request
-            .headers_mut()
-            .insert(name, HeaderValue::from_static("true"));
+        headers::set(request.headers_mut(), header::X_BACKEND_MARTLET_POINTER, "true");
         request
     };
     let head = next.clone().run(ask(Method::HEAD)).await;

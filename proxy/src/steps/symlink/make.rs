@@ -10,9 +10,8 @@ use http::header::{CONTENT_LENGTH, CONTENT_LOCATION, CONTENT_TYPE, HeaderMap, He
 use http::{Method, StatusCode};
 use martlet_protocol::header;
 use martlet_protocol::name::{ObjectPath, Target};
+use martlet_protocol::version::MD5_OF_NOTHING;
 use martlet_service::{Body, Request, Response, headers};
-
-const MD5_OF_NOTHING: &str = "d41d8cd98f00b204e9800998ecf8427e";
 
 pub async fn put(mut request: Request, next: Next, path: ObjectPath) -> Result<Response, Box<Response>> {
     if has_body(&mut request).await {
